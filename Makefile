@@ -1,0 +1,37 @@
+# Each target sets up what it needs. Without make: see "Without make" in README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test lab export
+help:
+	@echo "make demo    the whole way on synthetic sample slides; ends with the path of the report"
+	@echo "make test    all tests: lessons from fresh kernels, package, command line, report in a browser"
+	@echo "make lab     JupyterLab on the lessons"
+	@echo "make export  package, notebooks and README.md brought in step with nbs/ (after editing a lesson)"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/deepslide-nb samples data/samples
+	$(BIN)/deepslide-nb run data/samples/slides.csv --out runs/demo --resume
+
+test: $(INSTALLED)
+	$(BIN)/python tools/nb.py check
+	$(BIN)/deepslide-nb samples data/samples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab nbs/index.ipynb
+
+export: $(INSTALLED)
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python tools/nb.py readme
