@@ -137,11 +137,16 @@ def score_table(
     table = pd.DataFrame.from_dict(result["classes"], orient="index", columns=["support", "precision", "recall", "f1", "auc"])
     return table.astype({c: float for c in table.columns if c != "support"}).rename_axis("class")
 
-# %% ../nbs/11_evaluation.ipynb #63a84785
+# %% ../nbs/11_evaluation.ipynb #8c434103
 def _short(name, width=22):
     "A class name of at most two short lines."
     lines = textwrap.wrap(str(name), width) or [""]
     return "\n".join(lines[:2]) + (" …" if len(lines) > 2 else "")
+
+
+def _line(name, width=36):
+    "A class name of one line."
+    return name if len(name) <= width else name[:width - 1] + "…"
 
 
 def plot_confusion(
@@ -166,26 +171,26 @@ def plot_confusion(
     ax.tick_params(length=0)
     return ax
 
-# %% ../nbs/11_evaluation.ipynb #50214b77
+# %% ../nbs/11_evaluation.ipynb #d6b67d42
 def plot_roc(
     table: pd.DataFrame,  # slide predictions of one method, or tile predictions
     ax=None,  # matplotlib axes, else a new figure
     title: str = "",  # above the picture
 ):  # the axes
     "The ROC curves of all classes against the rest, with their areas; the dotted line is chance."
-    ax = ax or plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7, 4), layout="constrained")[1]
     known, classes = _known(table), class_columns(table)
     styles = ["-", "--", "-.", (0, (1, 1))]
     for i, (name, color) in enumerate(class_colors(classes).items()):
         area, why = _auc(known, name)
         if area is None:
-            ax.plot([], [], color=color, label=f"{_short(name)}: none ({why})")
+            ax.plot([], [], color=color, label=f"none  {_line(name)}: {why}")
             continue
         curve = roc(known, name)
         ax.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=color, lw=2,
-                ls=styles[i // 2 % 4], label=f"{_short(name)}: {area:.3f}")
+                ls=styles[i // 2 % 4], label=f"{area:.3f}  {_line(name)}")
     ax.plot([0, 1], [0, 1], color="0.5", ls=":", lw=1)
-    ax.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title=title, aspect="equal",
-           xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(title="class: AUC", loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
+    ax.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title=title,
+           box_aspect=1, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.legend(title="AUC   class", alignment="left", loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
     return ax
