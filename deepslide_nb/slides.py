@@ -79,13 +79,13 @@ def on_white(
     white.paste(image, mask=image.getchannel("A"))
     return white
 
-# %% ../nbs/02_slides.ipynb #2b1ceb49
+# %% ../nbs/02_slides.ipynb #0c001e07
 @patch
 def _piece(self: Slide, level, x, y, w, h, out):
     "RGB Pillow image of `out` = (width, height) pixels of a level-0 window (floats), resampled from one level."
     d = self.level_downsamples[level]
     scale = max(w / d / out[0], h / d / out[1])
-    if abs(w / d - out[0]) < 1e-6 and abs(h / d - out[1]) < 1e-6 and x == round(x) and y == round(y):
+    if (w / d, h / d) == out and (x / d).is_integer() and (y / d).is_integer():
         return self._pixels(level, round(x), round(y), *out)
     margin = 0 if self.apart else 1 if scale > 4 else math.ceil(3 * max(scale, 1))
     left, top = math.floor(x / d) - margin, math.floor(y / d) - margin
