@@ -22,7 +22,7 @@ def class_columns(
         raise InputError("the predictions have no column prob_<class>; make them again with `predict`")
     return classes
 
-# %% ../nbs/09_aggregation.ipynb #a015c70e
+# %% ../nbs/09_aggregation.ipynb #ecdce34c
 def _evidence(predictions, slides):
     "(n, classes) probabilities of tiles that have some, the place of each tile's slide in `slides`, the classes."
     classes = class_columns(predictions)
@@ -36,7 +36,7 @@ def _sums(values, where, n):
     "Sums of the rows of `values` (m, k) for each of the n slides, (n, k)."
     return np.stack([np.bincount(where, column, minlength=n) for column in values.T], axis=1)
 
-
+# %% ../nbs/09_aggregation.ipynb #a947415d
 def _result(slides, classes, share, tie, n_tiles, method):
     "The slide predictions: the largest share wins, then the largest `tie`, then class order; missing without tiles."
     some = n_tiles > 0

@@ -29,9 +29,10 @@ def class_colors(
     scheme, safe for colour-blind readers; from the 17th class on they repeat."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(classes)}
 
-# %% ../nbs/05_annotations.ipynb #8c19626f
+# %% ../nbs/05_annotations.ipynb #8cf62d05
 def _name(properties):
     "The class of a feature: the classification's name (or `names`, joined as QuPath shows them), else its name."
+    properties = properties if isinstance(properties, dict) else {}
     found = properties.get("classification")
     if isinstance(found, dict):
         found = found.get("name") or ": ".join(map(str, found.get("names") or []))
@@ -51,16 +52,17 @@ def _features(content):
 
 def _polygon(feature):
     "The area of a feature, repaired where lines cross; None when it has none (points, lines)."
-    found = shape(feature["geometry"]) if feature.get("geometry") else None
+    with np.errstate(invalid="ignore"):
+        found = shape(feature["geometry"]) if feature.get("geometry") else None
     if found is None or found.is_empty:
         return None
-    if not np.isfinite(found.bounds).all():
+    if not np.isfinite(shapely.get_coordinates(found)).all():
         raise ValueError("a coordinate is not a finite number")
-    parts = [g for g in shapely.get_parts([shapely.make_valid(found)], return_index=False)]
-    parts = [g for p in parts for g in shapely.get_parts(p) if g.geom_type in ("Polygon", "MultiPolygon")]
-    return shapely.union_all(parts) if parts else None
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(found)))  # twice: collections hold multipolygons
+    parts = parts[shapely.get_dimensions(parts) == 2]
+    return shapely.union_all(parts) if len(parts) else None
 
-# %% ../nbs/05_annotations.ipynb #33737a86
+# %% ../nbs/05_annotations.ipynb #cbcdd635
 def _parse(path):
     "The JSON in `path`; InputError with the line where it is broken."
     try:
@@ -94,7 +96,7 @@ def read_geojson(
         if region is None:
             flat += 1
             continue
-        name = _name(feature.get("properties") or {})
+        name = _name(feature.get("properties"))
         if not name:
             raise InputError(f"{path}: feature {i} has no class; give every region a class before the export")
         rows.append((name, region))
@@ -120,10 +122,10 @@ def region_share(
     share[border] = shapely.area(shapely.intersection(boxes[border], region)) / size[border] ** 2
     return share
 
-# %% ../nbs/05_annotations.ipynb #3d7378b9
-def _label_slide(tiles, regions, region_min, outside, slide_label):
-    "Label and label_source of one slide's tiles, from its regions."
-    areas = regions.groupby("name")["geometry"].agg(lambda g: shapely.union_all(list(g)))
+# %% ../nbs/05_annotations.ipynb #a07c2c44
+def _label_slide(tiles, path, region_min, outside, slide_label):
+    "Label and label_source of one slide's tiles, from the regions in `path`."
+    areas = read_geojson(path).groupby("name")["geometry"].agg(lambda g: shapely.union_all(list(g)))
     areas = areas.loc[sorted(areas.index, key=lambda n: (shapely.area(areas[n]), n))]
     where = tiles["x"], tiles["y"], tiles["size"]
     shares = np.array([region_share(*where, area) for area in areas]).reshape(len(areas), len(tiles)).round(9)
@@ -136,6 +138,8 @@ def _label_slide(tiles, regions, region_min, outside, slide_label):
         covered = region_share(*where, shapely.union_all(list(areas))).round(9)
     else:
         inside, covered = np.zeros(len(tiles), dtype=bool), np.zeros(len(tiles))
+    if len(areas) and len(tiles) and not covered.any():
+        warnings.warn(f"{path}: none of the {len(tiles)} tiles lies in a region; are they drawn in level-0 pixels?")
     free = ~inside & (1 - covered >= region_min)
     if outside == "slide":
         label[free], source[free] = slide_label, "slide"
@@ -166,7 +170,6 @@ def label_tiles(
     drawn = slides[slides["annotations"].notna()] if "annotations" in slides else slides[:0]
     for slide in drawn.itertuples() if labels == "annotations" else ():
         at = np.flatnonzero(tiles["slide_id"] == slide.slide_id)
-        regions = read_geojson(slide.annotations)
-        label[at], source[at] = _label_slide(tiles.iloc[at], regions, region_min, outside, slide.label)
+        label[at], source[at] = _label_slide(tiles.iloc[at], slide.annotations, region_min, outside, slide.label)
     return tiles.assign(label=pd.Series(label, tiles.index, dtype="str"),
                         label_source=pd.Series(source, tiles.index, dtype="str"))

@@ -17,6 +17,9 @@ from .aggregation import class_columns
 from .annotations import class_colors
 from .settings import InputError
 
+# %% ../nbs/11_evaluation.ipynb #cc2bb6a3
+NO_EVIDENCE = "(no evidence)"
+
 # %% ../nbs/11_evaluation.ipynb #b435b81a
 NO_EVIDENCE = "(no evidence)"
 
@@ -36,7 +39,7 @@ def confusion(
     counts = confusion_matrix(truth, predicted, labels=columns) if len(truth) else np.zeros([len(columns)] * 2, int)
     return pd.DataFrame(counts[:len(names)], pd.Index(names, name="truth"), pd.Index(columns, name="predicted"))
 
-# %% ../nbs/11_evaluation.ipynb #ee304ed4
+# %% ../nbs/11_evaluation.ipynb #efca7c67
 def _known(table):
     "Rows whose truth is known, with `predicted` (the most probable class when the table has no such column)."
     table = table[table["label"].notna()]
@@ -49,11 +52,6 @@ def _known(table):
     best = pd.Series(None, table.index, dtype=object)
     best[some] = table.loc[some, columns].idxmax(axis=1).str.removeprefix("prob_")
     return table.assign(predicted=best)
-
-
-def _one_vs_rest(table, name):
-    "(is the class, score); without evidence the score is below every threshold: such a slide is never called."
-    return (table["label"] == name).to_numpy(), table[f"prob_{name}"].fillna(-1).to_numpy(dtype=float)
 
 # %% ../nbs/11_evaluation.ipynb #db63a8a5
 def roc(
@@ -69,7 +67,7 @@ def roc(
     return pd.DataFrame(dict(zip(["false_positive_rate", "true_positive_rate", "threshold"],
                                  roc_curve(is_class, score))))
 
-# %% ../nbs/11_evaluation.ipynb #69aa7176
+# %% ../nbs/11_evaluation.ipynb #5a168933
 def _auc(table, name):
     "(area under the ROC curve, None) or (None, reason)."
     if f"prob_{name}" not in table:
@@ -81,7 +79,7 @@ def _auc(table, name):
         return None, "everything in the truth is of this class"
     return float(roc_auc_score(is_class, score)), None
 
-
+# %% ../nbs/11_evaluation.ipynb #289945f0
 def _class_scores(table, names):
     "Per-class dict of support, precision, recall, f1, auc and why for those that are None."
     values = precision_recall_fscore_support(table["label"].astype(str), table["predicted"].fillna(NO_EVIDENCE).astype(str),
@@ -100,7 +98,7 @@ def _class_scores(table, names):
         result[name] |= {"auc": area, "why": why}
     return result
 
-
+# %% ../nbs/11_evaluation.ipynb #fc452e96
 def _macro(per_class, key):
     "Mean over the classes that the truth has; a class that was never predicted has precision 0 here."
     values = [s[key] for s in per_class.values() if s["support"]]
@@ -171,7 +169,7 @@ def plot_confusion(
     ax.tick_params(length=0)
     return ax
 
-# %% ../nbs/11_evaluation.ipynb #d6b67d42
+# %% ../nbs/11_evaluation.ipynb #932b00b9
 def plot_roc(
     table: pd.DataFrame,  # slide predictions of one method, or tile predictions
     ax=None,  # matplotlib axes, else a new figure
@@ -191,6 +189,6 @@ def plot_roc(
                 ls=styles[i // 2 % 4], label=f"{area:.3f}  {_line(name)}")
     ax.plot([0, 1], [0, 1], color="0.5", ls=":", lw=1)
     ax.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title=title,
-           box_aspect=1, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+           xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.legend(title="AUC   class", alignment="left", loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
     return ax

@@ -99,13 +99,14 @@ def show_slide(
     ax.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #5c4bdc8f
+# %% ../nbs/13_overlays.ipynb #e1a0f123
 def _legend(ax, colors, used):
-    "One patch for each class that is there, below the picture."
+    "One patch for each class that is there: below the picture, or beside it when there are many or long names."
     patches = [Patch(color=c, label=n if len(n) <= 32 else n[:31] + "…") for n, c in colors.items() if n in used]
-    if patches:
-        columns = 1 if max(len(p.get_label()) for p in patches) > 20 else min(3, len(patches))
-        ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, frameon=False, fontsize=9)
+    if patches and sum(len(p.get_label()) + 6 for p in patches) <= 45:
+        ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False, fontsize=9)
+    elif patches:
+        ax.legend(handles=patches, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 
 
 def _class_values(tiles, column, classes):

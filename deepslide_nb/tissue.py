@@ -50,17 +50,19 @@ def saturation(
     high = smooth.max(-1)
     return (high - smooth.min(-1)) / np.maximum(high, 1)
 
-# %% ../nbs/03_tissue.ipynb #6cfb15bc
+# %% ../nbs/03_tissue.ipynb #1f850945
 def otsu_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
-    lowest: float = 0.05,  # below this saturation nothing is tissue, whatever Otsu says
+    lowest: float = 0.05,  # below this saturation nothing is coloured, whatever Otsu says
     highest: float = 0.10,  # above this saturation everything is coloured, whatever Otsu says
+    dark: int = 200,  # greyish tissue: darker than this (its brightest channel), with a trace of colour (0.02)
 ) -> np.ndarray:  # bool (h, w)
     """Coloured parts of a thumbnail: saturation above Otsu's threshold (Otsu 1979), the threshold held between
-    `lowest` and `highest`, specks and holes under 1/10000 of the picture removed."""
+    `lowest` and `highest`, or dark with a trace of colour. Specks and holes under 1/10000 of the picture are gone."""
     s = saturation(rgb)
     threshold = threshold_otsu(s) if s.max() > s.min() else lowest
-    return _clean(s > np.clip(threshold, lowest, highest))
+    bright = ndi.gaussian_filter(rgb[..., :3].max(-1).astype(np.float32), 1)
+    return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
 
 # %% ../nbs/03_tissue.ipynb #7ae18c34
 def _grow(core, rim, reach):
