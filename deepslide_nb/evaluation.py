@@ -53,6 +53,11 @@ def _known(table):
     best[some] = table.loc[some, columns].idxmax(axis=1).str.removeprefix("prob_")
     return table.assign(predicted=best)
 
+# %% ../nbs/11_evaluation.ipynb #cb7a84b1
+def _one_vs_rest(table, name):
+    "(is the class, score); without evidence the score is below every threshold: such a slide is never called."
+    return (table["label"] == name).to_numpy(), table[f"prob_{name}"].fillna(-1).to_numpy(dtype=float)
+
 # %% ../nbs/11_evaluation.ipynb #db63a8a5
 def roc(
     table: pd.DataFrame,  # slide predictions of one method, or tile predictions: label and prob_<class>

@@ -134,4 +134,4 @@ def test_pictures_that_are_all_tissue(real):
     assert np.median(kept) > 0.85 and min(kept) > 0.4  # the palest, fibroadenoma 23222AB, is a washed-out grey
     with open_slide(real / "slides" / "CMU-1-Small-Region.svs") as slide:
         inside = slide.read(750, 1900, 500, 500)
-    assert otsu_mask(inside).mean() > 0.95
+    assert otsu_mask(inside).mean() > 0.9  # the rest are gaps between fibres
