@@ -113,13 +113,13 @@ def blur_mask(
     wider than about one pixel of this picture."""
     return _clean(sharpness(rgb) < sharp)
 
-# %% ../nbs/03_tissue.ipynb #21b6473a
+# %% ../nbs/03_tissue.ipynb #dadf2bb1
 def tissue_mask(
-    slide,  # a Slide of `deepslide_nb.slides`, or anything with `thumbnail(max_px)`
-    max_px: int = 2048,  # longer side of the thumbnail that is judged, pixels
+    slide,  # a Slide of `deepslide_nb.slides`
+    max_px: int | None = None,  # longer side of the thumbnail that is judged; None: 1/32 of the slide, 1024 ... 2048
 ) -> np.ndarray:  # bool (h, w) that covers the whole slide
     "Tissue on a slide, judged on its thumbnail: coloured, not pen, in focus."
-    rgb = slide.thumbnail(max_px)
+    rgb = slide.thumbnail(max_px or int(np.clip(max(slide.dimensions) / 32, 1024, 2048)))
     mask = otsu_mask(rgb)
     return _clean(mask & ~pen_mask(rgb) & ~blur_mask(rgb)) if mask.any() else mask
 
