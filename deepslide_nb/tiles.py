@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'window_starts', 'deepslide_starts', 'factor_to_overlap', 'windows', 'window_size', 'slide_tiles',
-           'make_tiles', 'read_tiles', 'read_tile', 'export_tiles', 'sample_tiles']
+           'make_tiles', 'sample_tiles', 'read_tiles', 'read_tile', 'export_tiles']
 
-# %% ../nbs/04_tiles.ipynb #b666bcce
+# %% ../nbs/04_tiles.ipynb #2a94dec3
 import hashlib
 import os
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 from tqdm.auto import tqdm
 
+from . import __version__
 from .settings import InputError, Settings, data_dir, load_settings, safe_name, whole_file
 from .slides import Slide, cached_slide, need_mpp, open_slide, read_slides
 from .tissue import is_purple, mask_share, purple_points, tissue_mask
@@ -94,7 +94,7 @@ def _tissue(slide, corners, settings):
         share[i], keep[i] = purple_points(tile).mean(), is_purple(tile)
     return share, keep
 
-# %% ../nbs/04_tiles.ipynb #97096ebe
+# %% ../nbs/04_tiles.ipynb #bf409f4c
 DTYPES = dict(slide_id="str", x="int64", y="int64", size="int64", mpp="float64", tissue="float32")
 
 
@@ -105,7 +105,7 @@ def slide_tiles(
 ) -> pd.DataFrame:  # slide_id, x, y, size (level-0 pixels), mpp, tissue: one row for each tile that is kept
     """The tiles of one slide, row by row.
 
-    Tile images (a bag, a picture no larger than a window, a small picture of unknown mpp) are all kept, whatever
+    Tile images (a bag, a small picture of unknown mpp, anything no larger than one window) are all kept, whatever
     tissue they hold: somebody chose them. Raises `InputError` for another slide of unknown mpp."""
     chosen = slide.boxes is not None and (slide.kind == "bag" or slide.mpp is None)
     if chosen:
@@ -114,7 +114,7 @@ def slide_tiles(
         size = window_size(slide, settings.tile_px, settings.mpp)
         xs, ys = windows(slide.dimensions, size, settings.overlap, settings.border)
         corners = np.column_stack([xs, ys, np.full_like(xs, size)])
-        chosen = slide.kind == "image" and max(slide.dimensions) <= size
+        chosen = max(slide.dimensions) <= size
     share, keep = _tissue(slide, corners, settings)
     corners, share = (corners, share) if chosen else (corners[keep], share[keep])
     x, y, size = corners.T
@@ -122,73 +122,91 @@ def slide_tiles(
     table = dict(slide_id=np.full(len(x), slide_id, object), x=x, y=y, size=size, mpp=mpp, tissue=share)
     return pd.DataFrame(table).astype(DTYPES)
 
-# %% ../nbs/04_tiles.ipynb #d8581072
+# %% ../nbs/04_tiles.ipynb #692c90d9
 def _fingerprint(path, mpp, settings):
-    "Text that changes with anything that the tiles of a slide depend on."
+    "Text that changes with anything that the tiles of a slide depend on; raises OSError without the file."
     path = Path(path)
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    keys = ["tile_px", "mpp", "overlap", "border", "tissue", "tissue_min"]
-    return hashlib.sha1(repr([1, str(path), mpp, stamps, settings.model_dump(include=set(keys))]).encode()).hexdigest()
+    keys = {"tile_px", "mpp", "overlap", "border", "tissue", "tissue_min"}
+    made_from = __version__, str(path), float(mpp), stamps, sorted(settings.model_dump(include=keys).items())
+    return hashlib.sha1(repr(made_from).encode()).hexdigest()
 
-# %% ../nbs/04_tiles.ipynb #eccb928b
-def _write_part(tiles, path, mark):
+# %% ../nbs/04_tiles.ipynb #06239e3c
+def _write_part(tiles, part, mark):
     "The tiles of one slide as Parquet, with the fingerprint in its metadata."
     table = pa.Table.from_pandas(tiles, preserve_index=False)
-    with whole_file(path) as tmp:
+    with whole_file(part) as tmp:
         pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"made_from": mark.encode()}), tmp)
 
 
-def _read_part(path, mark):
-    "The tiles in a part that was made from the same things, or None."
+def _read_part(part, path, mpp, settings):
+    "The tiles in a part if they were made from the same slide with the same settings, else None."
     try:
-        if pq.read_schema(path).metadata.get(b"made_from") == mark.encode():
-            return pd.read_parquet(path).astype(DTYPES)
-    except (OSError, pa.ArrowInvalid):
-        pass
-    return None
+        if pq.read_schema(part).metadata.get(b"made_from") == _fingerprint(path, mpp, settings).encode():
+            return pd.read_parquet(part).astype(DTYPES)
+    except (OSError, pa.ArrowInvalid):  # no part, no slide, or a part that is no Parquet file
+        return None
 
-# %% ../nbs/04_tiles.ipynb #644ad57a
+# %% ../nbs/04_tiles.ipynb #158cb36e
 def _tile_one(slide_id, path, mpp, settings, part):
-    "(tiles or None, error sentence or None, warnings) of one slide; what is not the slide's fault is raised."
+    "(tiles or None, sentence of an error or None, warnings) of one slide; a full disk is raised."
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always", UserWarning)
         try:
-            mark = _fingerprint(path, mpp, settings)
-            tiles = _read_part(part, mark) if part else None
-            if tiles is None:
-                with open_slide(path, mpp) as slide:
-                    tiles = slide_tiles(slide, slide_id, settings)
-        except Exception as e:
-            return None, str(e) if isinstance(e, InputError) else f"{path}: {type(e).__name__}: {e}", []
-    if part:
+            mark = _fingerprint(path, mpp, settings) if os.path.exists(path) else ""
+            with open_slide(path, mpp) as slide:
+                tiles = slide_tiles(slide, slide_id, settings)
+        except InputError as e:
+            return None, str(e), []
+        except Exception as e:  # whatever is wrong with one slide, the others shall be done
+            return None, f"{path}: the slide cannot be tiled ({type(e).__name__}: {e}).", []
+    if part is not None:
         _write_part(tiles, part, mark)
     return tiles, None, [str(n.message) for n in noted if n.category is UserWarning]
 
-# %% ../nbs/04_tiles.ipynb #0e494cce
+# %% ../nbs/04_tiles.ipynb #8d9cc587
 def make_tiles(
     slides: pd.DataFrame,  # slide_id, path, mpp, as `read_slides` gives them
     settings: Settings,  # as for `slide_tiles`; `workers` processes, 0 for all cores
     folder=None,  # where each slide's tiles are kept, so that a later call does only what is missing
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # the tiles table; failures: slide_id, error
     "The tiles of all slides, in their order, whatever the number of workers; a slide that fails stops no other."
-    jobs = []
-    for s in slides[["slide_id", "path", "mpp"]].itertuples(index=False):
-        part = Path(folder) / f"{safe_name(s.slide_id)}.parquet" if folder is not None else None
-        jobs.append(delayed(_tile_one)(s.slide_id, s.path, s.mpp, settings, part))
-    workers = max(1, min(settings.workers or cpu_count(), len(jobs)))
-    results = Parallel(n_jobs=workers, return_as="generator")(jobs)
-    made, failures = [pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)], []
-    for (tiles, error, notes), slide_id in zip(tqdm(results, "tiles", len(jobs), unit="slide"), slides.slide_id):
+    done, failures, jobs = {}, [], []
+    for row in slides[["slide_id", "path", "mpp"]].itertuples(index=False, name=None):
+        part = None if folder is None else Path(folder) / f"{safe_name(row[0])}.parquet"
+        tiles = None if part is None else _read_part(part, *row[1:], settings)
+        if tiles is None:
+            jobs.append((*row, settings, part))
+        else:
+            done[row[0]] = tiles
+    workers = min(settings.workers or cpu_count(), max(1, len(jobs)))
+    results = Parallel(workers, return_as="generator")(delayed(_tile_one)(*job) for job in jobs)
+    for (tiles, error, notes), job in zip(tqdm(results, "tiles", len(jobs), unit="slide", disable=not jobs), jobs):
+        if error is None:
+            done[job[0]] = tiles
+        else:
+            failures.append((job[0], error))
         for note in notes:
             warnings.warn(note)
-        if error is None:
-            made.append(tiles)
-        else:
-            failures.append((slide_id, error))
-    return pd.concat(made, ignore_index=True), pd.DataFrame(failures, columns=["slide_id", "error"], dtype="str")
+    empty = pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)
+    table = pd.concat([empty, *(done[i] for i in slides.slide_id if i in done)], ignore_index=True)
+    return table, pd.DataFrame(failures, columns=["slide_id", "error"], dtype="str")
 
-# %% ../nbs/04_tiles.ipynb #980c5185
+# %% ../nbs/04_tiles.ipynb #b14b3d27
+def sample_tiles(
+    settings: Settings | None = None,  # None takes the profile classroom
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # slides, tiles
+    "The synthetic sample slides and their tiles, kept below `data_dir()`."
+    from deepslide_nb.samples import sample_slides
+
+    slides = read_slides(sample_slides())
+    tiles, failures = make_tiles(slides, settings or load_settings(), data_dir() / "tiles")
+    if len(failures):
+        raise InputError(failures.error[0])
+    return slides, tiles
+
+# %% ../nbs/04_tiles.ipynb #bb804fd6
 def read_tiles(
     tiles: pd.DataFrame,  # slide_id, x, y, size
     slides: pd.DataFrame,  # slide_id, path, mpp
@@ -203,13 +221,14 @@ def read_tiles(
 
 
 def read_tile(
-    tile,  # one row of a tiles table
+    tile,  # one row of a tiles table, from `itertuples` or `iloc`
     slides: pd.DataFrame,  # slide_id, path, mpp
     px: int,  # side of the tile, pixels
 ) -> np.ndarray:  # uint8 (px, px, 3)
     "The pixels of one tile."
     own = slides[slides.slide_id == tile.slide_id].iloc[0]
-    return cached_slide(own.path, own.mpp).read(tile.x, tile.y, tile.size, px)
+    size = tile["size"] if isinstance(tile, pd.Series) else tile.size  # a Series has a `size` of its own
+    return cached_slide(own.path, own.mpp).read(tile.x, tile.y, size, px)
 
 # %% ../nbs/04_tiles.ipynb #e9d1581a
 def export_tiles(
@@ -227,16 +246,3 @@ def export_tiles(
     with whole_file(folder / "tiles.csv") as tmp:
         table.to_csv(tmp, index=False)
     return table
-
-# %% ../nbs/04_tiles.ipynb #b14b3d27
-def sample_tiles(
-    settings: Settings | None = None,  # None takes the profile classroom
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # slides, tiles
-    "The synthetic sample slides and their tiles, kept below `data_dir()`."
-    from deepslide_nb.samples import sample_slides
-
-    slides = read_slides(sample_slides())
-    tiles, failures = make_tiles(slides, settings or load_settings(), data_dir() / "tiles")
-    if len(failures):
-        raise InputError(failures.error[0])
-    return slides, tiles
