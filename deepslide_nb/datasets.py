@@ -52,7 +52,7 @@ def check_leak(
         raise InputError(f"patient '{patient}' has slides in {names}: a network would be tested on somebody it knows; "
                          "put all slides of a patient into one split.")
 
-# %% ../nbs/06_datasets.ipynb #de0da603
+# %% ../nbs/06_datasets.ipynb #70f31bad
 def deal_patients(
     slides: pd.DataFrame,  # slides table with `label`
     shares: list[float],  # wanted share of the slides of every class, one per part; adds up to 1
@@ -61,7 +61,7 @@ def deal_patients(
     """Deal whole patients to parts so that every class comes close to its shares.
 
     The largest patients go first, each to the part that lacks most of that patient's classes; of many random orders
-    the one that leaves fewest classes out of a part, then the one nearest to the shares, is kept."""
+    the one is kept that leaves fewest classes out of a part and comes nearest to the shares."""
     who = patients(slides)
     counts = pd.crosstab(who, slides["label"]).sort_index()
     weight = counts.to_numpy() / counts.to_numpy().sum(0)
@@ -72,7 +72,7 @@ def deal_patients(
         order = order[np.argsort(-weight[order].max(1), kind="stable")]
         have, part = np.zeros((len(shares), weight.shape[1])), np.zeros(len(counts), int)
         for i in order:
-            part[i] = np.argmin((have - want) @ weight[i])
+            part[i] = np.argmax((want - have + (have == 0)) @ weight[i])
             have[part[i]] += weight[i]
         score = int((have == 0).sum()), ((have - want) ** 2).sum()
         if score < best:
@@ -346,21 +346,23 @@ def quarter_turns(
         out[at] = turned.flip(3) if p > 3 else turned
     return out
 
-# %% ../nbs/06_datasets.ipynb #a4933417
+# %% ../nbs/06_datasets.ipynb #4cefe9c1
 def turn_hue(
     x: torch.Tensor,  # batch (n, 3, h, w), 0 to 1
     turn: torch.Tensor,  # (n, 1, 1, 1), 1 is once around the colour circle
 ) -> torch.Tensor:  # same shape
     "Turn the hue of each image, as torchvision's `adjust_hue`, with an angle per image."
     r, g, b = x.unbind(1)
-    top, low = x.amax(1), x.amin(1)
+    top, low = torch.maximum(torch.maximum(r, g), b), torch.minimum(torch.minimum(r, g), b)
     chroma = top - low
     safe = chroma.clamp(min=1e-8)
     hue = torch.where(r == top, (g - b) / safe, torch.where(g == top, 2 + (b - r) / safe, 4 + (r - g) / safe))
-    hue = hue + 6 * turn[:, 0]
-    offset = torch.tensor([5.0, 3.0, 1.0], device=x.device).view(1, 3, 1, 1)
-    k = (hue.unsqueeze(1) + offset).remainder(6)
-    return top.unsqueeze(1) - chroma.unsqueeze(1) * torch.minimum(k, 4 - k).clamp(0, 1)
+    out = []
+    for start in (5, 3, 1):
+        k = hue + 6 * turn[:, 0] + start
+        k = k - 6 * (k / 6).floor()
+        out.append(top - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
+    return torch.stack(out, 1)
 
 # %% ../nbs/06_datasets.ipynb #3db40263
 def grey(

@@ -7,7 +7,7 @@ __all__ = ['TRAINED', 'imagenet_weights', 'make_network', 'has_bfloat16', 'BFloa
            'plain', 'Keeper', 'fit', 'ModelInfo', 'save_weights', 'save_info', 'save_model', 'read_info', 'load_model',
            'run_key', 'train', 'sample_classifier']
 
-# %% ../nbs/07_training.ipynb #1be4be21
+# %% ../nbs/07_training.ipynb #09eac9dd
 import hashlib
 import json
 import math
@@ -29,7 +29,8 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, accuracy
 from fastai.optimizer import Adam, OptimWrapper
 from fastcore.basics import noop, partialler
-from pydantic import BaseModel, Field, ValidationError
+from fastcore.foundation import L
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -140,14 +141,14 @@ def start_epoch(
     torch.manual_seed(number)
     dls.train.rng = random.Random(number)
 
-# %% ../nbs/07_training.ipynb #82f5209d
+# %% ../nbs/07_training.ipynb #da0f79b3
 def plain(
     value,  # any nesting of dicts, lists, tensors and numbers
 ):
     "The same with NumPy and fastai types turned into Python's own, so that it loads with `weights_only=True`."
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, L)):
         return [plain(v) for v in value]
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
@@ -239,9 +240,11 @@ def fit(
         else:
             learn.fit_one_cycle(settings.epochs, lr, cbs=keeper, start_epoch=first)
 
-# %% ../nbs/07_training.ipynb #e33c1e74
+# %% ../nbs/07_training.ipynb #b503b8c7
 class ModelInfo(BaseModel):
     "What model.json must say."
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     arch: Settings.model_fields["arch"].annotation
     classes: list[str] = Field(min_length=2)
