@@ -34,7 +34,7 @@ def best_level(
     fine = [i for i, d in enumerate(downsamples) if d <= wanted * 1.01]
     return max(fine, key=lambda i: downsamples[i], default=0)
 
-# %% ../nbs/02_slides.ipynb #b1053abb
+# %% ../nbs/02_slides.ipynb #75c71018
 def on_white(
     image: Image.Image,  # any 8-bit Pillow image
 ) -> Image.Image:  # RGB
@@ -42,10 +42,11 @@ def on_white(
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
-    if image.getextrema()[3][0] == 255:
+    opacity = image.getchannel("A")
+    if opacity.getextrema()[0] == 255:
         return image.convert("RGB")
     white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
+    white.paste(image, mask=opacity)
     return white
 
 # %% ../nbs/02_slides.ipynb #d3679b7f
@@ -95,8 +96,8 @@ def _piece(self: Slide, level, x, y, w, h, out):
     box = (x - x0) / d, (y - y0) / d, (x + w - x0) / d, (y + h - y0) / d
     return pixels.resize(out, Image.Resampling.BOX if scale > 4 else Image.Resampling.LANCZOS, box=box)
 
-# %% ../nbs/02_slides.ipynb #b3e5c5e1
-PIECE = 4096  # most pixels of a level, along a side, that are in memory at once
+# %% ../nbs/02_slides.ipynb #43805270
+PIECE = 2048  # most pixels of a level, along a side, that are in memory at once
 
 
 @patch
@@ -407,7 +408,7 @@ def _find(text, folder):
                 return path
     return None
 
-# %% ../nbs/02_slides.ipynb #64d4c2ed
+# %% ../nbs/02_slides.ipynb #a675d658
 def _find_all(table, column, source):
     "The column with absolute paths; refuses what does not exist."
     found = table[column].map(lambda text: _find(text, source.parent), na_action="ignore")
@@ -416,7 +417,7 @@ def _find_all(table, column, source):
         more = f" ({len(lost) - 1} more are missing)" if len(lost) > 1 else ""
         raise InputError(
             f"{source}, line {lost[0]}: there is no file {table.loc[lost[0], column]}{more}; "
-            f"correct the {column}, which counts from the folder {source.parent}."
+            f"correct the {column}, which counts from the folder of {source.name}."
         )
     return found.astype("str")
 

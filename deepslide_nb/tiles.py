@@ -25,14 +25,14 @@ from .settings import InputError, Settings, data_dir, load_settings, safe_name, 
 from .slides import Slide, cached_slide, need_mpp, open_slide, read_slides
 from .tissue import is_purple, mask_share, purple_points, tissue_mask
 
-# %% ../nbs/04_tiles.ipynb #3d1bcc52
+# %% ../nbs/04_tiles.ipynb #8181138d
 def window_starts(
     length: int,  # side of the slide, level-0 pixels
     size: int,  # side of the window, level-0 pixels
     overlap: float = 0.0,  # share of the window that the next one covers again, 0 <= overlap < 1
     border: str = "cover",  # "cover": a last window ends exactly at the border; "drop": what remains is lost
 ) -> np.ndarray:  # int64, ascending
-    "Where windows start along one side. A slide shorter than the window gives one start under 'cover', none under 'drop'."
+    "Where windows start along one side; a slide shorter than the window gives one start if covered, none if not."
     step = max(1, int(size * (1 - overlap) + 1e-6))
     starts = np.arange(0, length - size + 1, step, dtype=np.int64)
     if border == "cover" and (not len(starts) or starts[-1] + size < length):
