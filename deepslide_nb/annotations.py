@@ -29,17 +29,7 @@ def class_colors(
     scheme, safe for colour-blind readers; from the 17th class on they repeat."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(classes)}
 
-# %% ../nbs/05_annotations.ipynb #8cf62d05
-def _name(properties):
-    "The class of a feature: the classification's name (or `names`, joined as QuPath shows them), else its name."
-    properties = properties if isinstance(properties, dict) else {}
-    found = properties.get("classification")
-    if isinstance(found, dict):
-        found = found.get("name") or ": ".join(map(str, found.get("names") or []))
-    found = found or properties.get("name")
-    return str(found).strip() if isinstance(found, (str, int)) else ""
-
-
+# %% ../nbs/05_annotations.ipynb #07a64fd1
 def _features(content):
     "The features of parsed GeoJSON: a collection, a bare list as older QuPath writes, or one feature; else None."
     if isinstance(content, dict):
@@ -49,7 +39,17 @@ def _features(content):
     good = all(isinstance(f, dict) and f.get("type") == "Feature" for f in content)
     return content if good else None
 
+# %% ../nbs/05_annotations.ipynb #05df90b6
+def _name(properties):
+    "The class of a feature: the classification's name (or `names`, joined as QuPath shows them), else its name."
+    properties = properties if isinstance(properties, dict) else {}
+    found = properties.get("classification")
+    if isinstance(found, dict):
+        found = found.get("name") or ": ".join(map(str, found.get("names") or []))
+    found = found or properties.get("name")
+    return str(found).strip() if isinstance(found, (str, int)) else ""
 
+# %% ../nbs/05_annotations.ipynb #bc2ac4bf
 def _polygon(feature):
     "The area of a feature, repaired where lines cross; None when it has none (points, lines)."
     with np.errstate(invalid="ignore"):
@@ -122,7 +122,7 @@ def region_share(
     share[border] = shapely.area(shapely.intersection(boxes[border], region)) / size[border] ** 2
     return share
 
-# %% ../nbs/05_annotations.ipynb #a07c2c44
+# %% ../nbs/05_annotations.ipynb #4fb4de7a
 def _label_slide(tiles, path, region_min, outside, slide_label):
     "Label and label_source of one slide's tiles, from the regions in `path`."
     areas = read_geojson(path).groupby("name")["geometry"].agg(lambda g: shapely.union_all(list(g)))
@@ -147,7 +147,7 @@ def _label_slide(tiles, path, region_min, outside, slide_label):
         label[free], source[free] = outside.removeprefix("class:"), "outside"
     return label, source
 
-
+# %% ../nbs/05_annotations.ipynb #d01b2c32
 def label_tiles(
     tiles: pd.DataFrame,  # tiles table: slide_id, x, y, size in level-0 pixels
     slides: pd.DataFrame,  # slides table: slide_id, label, and annotations (path of a GeoJSON file, or missing)

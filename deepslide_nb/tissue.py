@@ -35,13 +35,7 @@ def is_purple(
     "True when DeepSlide would keep the tile. 100 is absolute: 39.5 % of a 224 px tile, 44.9 % of a 150 px tile."
     return int(purple_points(tile).sum()) > points
 
-# %% ../nbs/03_tissue.ipynb #00635abc
-def _clean(mask, smallest=1e-4):
-    "Without specks and holes below `smallest`, a share of the picture's area."
-    size = max(9, int(smallest * mask.size))
-    return remove_small_holes(remove_small_objects(mask, max_size=size), max_size=size)
-
-
+# %% ../nbs/03_tissue.ipynb #d379075d
 def saturation(
     rgb: np.ndarray,  # RGB picture, uint8 (h, w, 3)
 ) -> np.ndarray:  # float32 (h, w), 0 grey ... 1 pure colour
@@ -49,6 +43,12 @@ def saturation(
     smooth = ndi.gaussian_filter(rgb[..., :3].astype(np.float32), (1, 1, 0))
     high = smooth.max(-1)
     return (high - smooth.min(-1)) / np.maximum(high, 1)
+
+# %% ../nbs/03_tissue.ipynb #acf8cb92
+def _clean(mask, smallest=1e-4):
+    "Without specks and holes below `smallest`, a share of the picture's area."
+    size = max(9, int(smallest * mask.size))
+    return remove_small_holes(remove_small_objects(mask, max_size=size), max_size=size)
 
 # %% ../nbs/03_tissue.ipynb #1f850945
 def otsu_mask(
@@ -64,7 +64,7 @@ def otsu_mask(
     bright = ndi.gaussian_filter(rgb[..., :3].max(-1).astype(np.float32), 1)
     return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
 
-# %% ../nbs/03_tissue.ipynb #7ae18c34
+# %% ../nbs/03_tissue.ipynb #ae743608
 def _grow(core, rim, reach):
     "`core` without specks, with the part of `rim` that touches it, at most `reach` pixels away."
     core = remove_small_objects(core, max_size=max(9, int(1e-4 * core.size)))
@@ -72,7 +72,7 @@ def _grow(core, rim, reach):
         return core
     return ndi.binary_dilation(ndi.binary_dilation(core, mask=rim | core, iterations=reach), iterations=2)
 
-
+# %% ../nbs/03_tissue.ipynb #ca8abd54
 def pen_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
     reach: int = 8,  # how far a faint rim may lie from the stroke, pixels
@@ -88,32 +88,37 @@ def pen_mask(
     inks = [
         (blue & (s > 0.55) | (hue >= 236) & (hue < 250) & (s > 0.8), blue & (s > 0.2)),
         (green & (s > 0.3), green & (s > 0.1)),
-        (red & (s > 0.8), red & (s > 0.5)),
+        (red & ((s > 0.8) | (s > 0.7) & (v > 0.78)) | (hue > 340) & (s > 0.85), red & (s > 0.5)),
         ((v < 0.27) & (chroma < 0.1), (v < 0.75) & (chroma < 0.06)),
     ]
     return np.any([_grow(core, rim, reach) for core, rim in inks], axis=0)
 
-# %% ../nbs/03_tissue.ipynb #d4f423ea
+# %% ../nbs/03_tissue.ipynb #afe9c64a
 def sharpness(
     rgb: np.ndarray,  # RGB picture, uint8 (h, w, 3)
     window: int = 32,  # side of the neighbourhood that is judged, pixels
+    ignore: np.ndarray | None = None,  # bool (h, w): pixels that do not count, such as pen strokes
 ) -> np.ndarray:  # float32 (h, w): 0 no fine detail; in focus 0.1 and more
     """The share of local contrast that is fine detail: energy of what a blur of 1 pixel takes away over the energy
-    of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.7 % of white)."""
+    of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.2 % of white)."""
     grey = rgb2gray(rgb[..., :3]).astype(np.float32)
-    fine, coarse = (ndi.uniform_filter((grey - ndi.gaussian_filter(grey, s)) ** 2, window) for s in (1, 4))
-    return np.where(coarse > 3e-4, fine / np.maximum(coarse, 1e-6), 0).astype(np.float32)
+    fine, coarse = ((grey - ndi.gaussian_filter(grey, s)) ** 2 for s in (1, 4))
+    if ignore is not None:
+        fine, coarse = (np.where(ndi.binary_dilation(ignore, iterations=4), 0, v) for v in (fine, coarse))
+    fine, coarse = (ndi.uniform_filter(v, window) for v in (fine, coarse))
+    return np.where(coarse > 1.5e-4, fine / np.maximum(coarse, 1e-6), 0).astype(np.float32)
 
-
+# %% ../nbs/03_tissue.ipynb #2154adf1
 def blur_mask(
     rgb: np.ndarray,  # RGB picture, uint8 (h, w, 3)
     sharp: float = 0.05,  # least sharpness of what is in focus
+    ignore: np.ndarray | None = None,  # as for `sharpness`
 ) -> np.ndarray:  # bool (h, w)
     """Where a picture has no fine detail: out of focus, or nothing there (glass is True too). It sees only blur
     wider than about one pixel of this picture."""
-    return _clean(sharpness(rgb) < sharp)
+    return _clean(sharpness(rgb, ignore=ignore) < sharp)
 
-# %% ../nbs/03_tissue.ipynb #dadf2bb1
+# %% ../nbs/03_tissue.ipynb #398f37df
 def tissue_mask(
     slide,  # a Slide of `deepslide_nb.slides`
     max_px: int | None = None,  # longer side of the thumbnail that is judged; None: 1/32 of the slide, 1024 ... 2048
@@ -121,7 +126,10 @@ def tissue_mask(
     "Tissue on a slide, judged on its thumbnail: coloured, not pen, in focus."
     rgb = slide.thumbnail(max_px or int(np.clip(max(slide.dimensions) / 32, 1024, 2048)))
     mask = otsu_mask(rgb)
-    return _clean(mask & ~pen_mask(rgb) & ~blur_mask(rgb)) if mask.any() else mask
+    if not mask.any():
+        return mask
+    pen = pen_mask(rgb)
+    return _clean(mask & ~pen & ~blur_mask(rgb, ignore=pen))
 
 # %% ../nbs/03_tissue.ipynb #d083612c
 def mask_share(
