@@ -329,7 +329,7 @@ class Bag(Slide):
             canvas.paste(_decoded(self._images[i]), (int(left), int(top)))
         return canvas
 
-# %% ../nbs/02_slides.ipynb #a52ad1c1
+# %% ../nbs/02_slides.ipynb #a1af7dc5
 def open_slide(
     path,  # a slide file, a plain picture, or a folder of tile images (or of one DICOM series)
     mpp: float | None = None,  # microns per pixel, used where the file tells none
@@ -344,6 +344,8 @@ def open_slide(
         if series := _files(path, {".dcm"}):
             return WholeSlide(series[0], mpp)
         raise InputError(f"{path}: the folder holds no tile images (JPEG, PNG, TIFF); name a slide or a bag of images.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: you may not read this file; ask its owner for the permission.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; copy it again.")
     try:
@@ -351,8 +353,8 @@ def open_slide(
     except openslide.OpenSlideUnsupportedFormatError:
         return PlainImage(path, mpp)
 
-# %% ../nbs/02_slides.ipynb #22d5e7f8
-@lru_cache(32)
+# %% ../nbs/02_slides.ipynb #dcfa3e58
+@lru_cache(128)
 def _open_once(path, mpp, changed, pid):
     return open_slide(path, mpp)
 
@@ -361,7 +363,7 @@ def cached_slide(
     path,  # as for `open_slide`
     mpp: float | None = None,  # microns per pixel, used where the file tells none; NaN counts as None
 ) -> Slide:  # open; do not close it
-    "`open_slide`, remembered: each process opens a slide once as long as it is among the 32 used last."
+    "`open_slide`, remembered: each process opens a slide once as long as it is among the 128 used last."
     path = os.fspath(path)
     changed = os.stat(path).st_mtime_ns if os.path.exists(path) else None
     return _open_once(path, _known_mpp(mpp), changed, os.getpid())

@@ -206,17 +206,17 @@ def sample_tiles(
         raise InputError(failures.error[0])
     return slides, tiles
 
-# %% ../nbs/04_tiles.ipynb #bb804fd6
+# %% ../nbs/04_tiles.ipynb #772f9968
 def read_tiles(
     tiles: pd.DataFrame,  # slide_id, x, y, size
     slides: pd.DataFrame,  # slide_id, path, mpp
     px: int,  # side of each tile, pixels
 ) -> np.ndarray:  # uint8 (n, px, px, 3), in the order of `tiles`
     "The pixels of tiles, read from their slides."
-    files = slides.set_index("slide_id")[["path", "mpp"]]
+    files = {s.slide_id: (s.path, s.mpp) for s in slides.itertuples()}
     pixels = np.empty((len(tiles), px, px, 3), np.uint8)
     for i, t in enumerate(tiles.itertuples()):
-        pixels[i] = cached_slide(*files.loc[t.slide_id]).read(t.x, t.y, t.size, px)
+        pixels[i] = cached_slide(*files[t.slide_id]).read(t.x, t.y, t.size, px)
     return pixels
 
 

@@ -233,6 +233,13 @@ def test_read_csv(cohort):
     assert read_slides(cohort.folder, slide_mpp=1.0).equals(slides)
 
 
+def test_accents_in_paths(cohort, noise):
+    Image.fromarray(noise[:64, :64]).save(cohort.folder / "pre\u0301.png")  # e and accent, as macOS writes it
+    with pytest.warns(UserWarning, match="one file"):
+        slides = read_slides(cohort("slide_id,path,label\n1,pr\u00e9.png,x\n2,pre\u0301.png,pre\u0301\n"))
+    assert open_slide(slides.path[0]).kind == "image" and slides.label[1] == "pr\u00e9"
+
+
 @pytest.mark.parametrize("sep", [";", "\t"])
 def test_other_separators(cohort, sep):
     assert len(read_slides(cohort(f"slide_id{sep}path{sep}label\n1{sep}a.png{sep}x\n"))) == 1
