@@ -7,6 +7,8 @@
 import base64
 import hashlib
 import io
+import posixpath
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +75,12 @@ def run(args):
 
 
 def readme_text():
-    "README.md: the markdown of the front page, links to lessons made relative to the root."
+    "README.md: the markdown of the front page, with links that lead from the root instead of from nbs/."
     nb = nbformat.read(NBS / "index.ipynb", 4)
     cells = [c.source for c in nb.cells if c.cell_type == "markdown"]
     note = "<!-- Made from nbs/index.ipynb by tools/nb.py readme: edit the notebook, not this file. -->"
     text = "\n\n".join([note, *cells]) + "\n"
-    return text.replace("](../", "](").replace('src="../', 'src="')
+    return re.sub(r"\]\((?!https?:|#)([^)]+)\)", lambda m: f"]({posixpath.normpath('nbs/' + m[1])})", text)
 
 
 def readme(_):
