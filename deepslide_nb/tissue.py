@@ -35,14 +35,20 @@ def is_purple(
     "True when DeepSlide would keep the tile. 100 is absolute: 39.5 % of a 224 px tile, 44.9 % of a 150 px tile."
     return int(purple_points(tile).sum()) > points
 
-# %% ../nbs/03_tissue.ipynb #d379075d
+# %% ../nbs/03_tissue.ipynb #a5ab7fb9
+def _brightness_saturation(rgb):
+    "Two float32 (h, w): the brightest channel, 0 ... 255, and the saturation, after a blur of one pixel."
+    channels = np.moveaxis(rgb[..., :3], -1, 0).astype(np.float32, order="C")
+    channels = ndi.gaussian_filter(channels, (0, 1, 1))
+    high = channels.max(0)
+    return high, (high - channels.min(0)) / np.maximum(high, 1)
+
+
 def saturation(
     rgb: np.ndarray,  # RGB picture, uint8 (h, w, 3)
 ) -> np.ndarray:  # float32 (h, w), 0 grey ... 1 pure colour
     "HSV saturation, (max - min) / max, of the picture after a light blur that quiets the camera's noise."
-    smooth = ndi.gaussian_filter(rgb[..., :3].astype(np.float32), (1, 1, 0))
-    high = smooth.max(-1)
-    return (high - smooth.min(-1)) / np.maximum(high, 1)
+    return _brightness_saturation(rgb)[1]
 
 # %% ../nbs/03_tissue.ipynb #acf8cb92
 def _clean(mask, smallest=1e-4):
@@ -50,7 +56,7 @@ def _clean(mask, smallest=1e-4):
     size = max(9, int(smallest * mask.size))
     return remove_small_holes(remove_small_objects(mask, max_size=size), max_size=size)
 
-# %% ../nbs/03_tissue.ipynb #1f850945
+# %% ../nbs/03_tissue.ipynb #baea071b
 def otsu_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
     lowest: float = 0.05,  # below this saturation nothing is coloured, whatever Otsu says
@@ -59,9 +65,8 @@ def otsu_mask(
 ) -> np.ndarray:  # bool (h, w)
     """Coloured parts of a thumbnail: saturation above Otsu's threshold (Otsu 1979), the threshold held between
     `lowest` and `highest`, or dark with a trace of colour. Specks and holes under 1/10000 of the picture are gone."""
-    s = saturation(rgb)
+    bright, s = _brightness_saturation(rgb)
     threshold = threshold_otsu(s) if s.max() > s.min() else lowest
-    bright = ndi.gaussian_filter(rgb[..., :3].max(-1).astype(np.float32), 1)
     return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
 
 # %% ../nbs/03_tissue.ipynb #ae743608
