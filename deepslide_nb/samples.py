@@ -33,10 +33,10 @@ from tqdm.auto import tqdm
 
 from .settings import InputError, data_dir, default_settings_file, whole_file
 
-# %% ../nbs/01_samples.ipynb #6b67bdb8
+# %% ../nbs/01_samples.ipynb #1c2651d9
 CLASSES = ("normal", "acinar", "solid")
 MPP = 0.5  # microns per pixel of level 0
-VERSION = 2  # of the look: cached samples of another version are made anew
+VERSION = 3  # of the look: cached samples of another version are made anew
 
 # %% ../nbs/01_samples.ipynb #f65c087b
 DYES = rgb_from_hed[:2]  # optical density of red, green, blue for one unit of hematoxylin, of eosin
