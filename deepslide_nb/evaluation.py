@@ -39,10 +39,10 @@ def confusion(
     counts = confusion_matrix(truth, predicted, labels=columns) if len(truth) else np.zeros([len(columns)] * 2, int)
     return pd.DataFrame(counts[:len(names)], pd.Index(names, name="truth"), pd.Index(columns, name="predicted"))
 
-# %% ../nbs/11_evaluation.ipynb #efca7c67
+# %% ../nbs/11_evaluation.ipynb #59fbc161
 def _known(table):
     "Rows whose truth is known, with `predicted` (the most probable class when the table has no such column)."
-    table = table[table["label"].notna()]
+    table = table[table["label"].notna()] if "label" in table else table[:0].assign(label="")
     if "method" in table and table["method"].nunique() > 1:
         raise InputError(f"one method at a time, not {list(table['method'].unique())}: filter the table first")
     if "predicted" in table:

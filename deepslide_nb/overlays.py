@@ -175,7 +175,7 @@ def plot_regions(
     _legend(ax, colors, set(regions["name"]))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #86f69ed5
+# %% ../nbs/13_overlays.ipynb #84560e92
 def plot_slide_row(
     slide,  # a Slide
     predictions: pd.DataFrame,  # predictions of this slide's tiles
@@ -186,7 +186,7 @@ def plot_slide_row(
     "One slide in a row: thumbnail | prediction | truth. Without regions, two pictures."
     w, h = slide.dimensions
     n = 2 if regions is None else 3
-    height = float(np.clip(10 / n * h / w, 1.6, 4.5)) + 0.7
+    height = float(np.clip(10 / n * h / w, 1.6, 3.6)) + 0.7
     fig, axes = plt.subplots(1, n, figsize=(10, height), layout="constrained")
     show_slide(slide, axes[0], "slide", max_px)
     plot_overlay(slide, predictions, ax=axes[1], title="prediction", max_px=max_px)

@@ -94,7 +94,7 @@ def test_no_predictions_and_no_rows():
     none = scores(table.assign(predicted=None, **{f"prob_{c}": np.nan for c in names}))
     assert plain(none) and none["accuracy"] == 0 and none["classes"][names[0]]["precision"] is None
     assert none["classes"][names[0]]["f1"] == 0
-    for empty in (scores(table[:0]), scores(table.assign(label=None))):
+    for empty in (scores(table[:0]), scores(table.assign(label=None)), scores(table.drop(columns="label"))):
         assert plain(empty) and empty["accuracy"] is None and empty["why"]["accuracy"]
 
 
