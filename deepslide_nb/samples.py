@@ -162,7 +162,7 @@ def stamp_nuclei(
             h[s] += cover * (value * np.float32(tint[i]) - h[s])
             e[s] *= 1 - np.float32(0.5) * cover
 
-# %% ../nbs/01_samples.ipynb #9e63c8f1
+# %% ../nbs/01_samples.ipynb #84b670d2
 def scatter(
     rng: np.random.Generator,
     mask: np.ndarray,  # bool, 1 micron per pixel: where points may lie
@@ -180,10 +180,11 @@ def scatter(
         if not taken[y, x]:
             kept.append((x, y))
             top, left = max(r - y, 0), max(r - x, 0)
-            taken[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1] |= disc[top : r + height - y, left : r + width - x]
+            part = disc[top : r + height - y, left : r + width - x]
+            taken[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1] |= part
     return np.array(kept, int).reshape(-1, 2)
 
-# %% ../nbs/01_samples.ipynb #7a22b3c2
+# %% ../nbs/01_samples.ipynb #8632f6d9
 def window(
     x: int,  # centre, pixels
     y: int,
@@ -191,7 +192,8 @@ def window(
     shape: tuple,  # rows, columns of the whole
 ) -> tuple:  # slices, and float32 x and y from the centre in there
     "A square piece of a map, cut off at its border."
-    top, left, bottom, right = max(y - reach, 0), max(x - reach, 0), min(y + reach, shape[0]), min(x + reach, shape[1])
+    top, left = max(y - reach, 0), max(x - reach, 0)
+    bottom, right = min(y + reach, shape[0]), min(x + reach, shape[1])
     dy, dx = np.mgrid[top - y : bottom - y, left - x : right - x].astype("float32")
     return np.s_[top:bottom, left:right], dx, dy
 
@@ -221,7 +223,7 @@ def draw_gland(
         lumen = np.maximum(lumen, np.minimum(hole, depth - 11).astype("float32"))
     return depth, lumen
 
-# %% ../nbs/01_samples.ipynb #f61abb09
+# %% ../nbs/01_samples.ipynb #6fcc4937
 @lru_cache(maxsize=None)
 def fibre_bank(
     side: int = 768,  # pixels; repeats without a seam
@@ -234,7 +236,7 @@ def fibre_bank(
     for t in np.arange(turns) * np.pi / turns:
         u, v = fx * np.cos(t) + fy * np.sin(t), fy * np.cos(t) - fx * np.sin(t)
         brushes = ((1.0, 10, 0.8), (1.7, 24, 1.8), (1.2, 40, 4.5))  # strength, length, width in pixels
-        pass_on = sum(k * np.exp(-2 * np.pi**2 * ((length * u) ** 2 + (wide * v) ** 2)) for k, length, wide in brushes)
+        pass_on = sum(k * np.exp(-2 * np.pi**2 * ((long * u) ** 2 + (wide * v) ** 2)) for k, long, wide in brushes)
         brushed = np.fft.irfft2(noise * pass_on, (side, side))
         bank.append(np.uint8(np.clip(128 + 45 * brushed / brushed.std(), 0, 255)))
     return np.stack(bank)
@@ -262,7 +264,7 @@ def fibre_angle(
     free = 1.3 * smooth_noise(rng, depth.shape, 180) + 0.35 * smooth_noise(rng, depth.shape, 30)
     return 0.5 * np.arctan2(np.sin(2 * free) - near * 2 * gx * gy, np.cos(2 * free) + near * (gy**2 - gx**2))
 
-# %% ../nbs/01_samples.ipynb #f29caabc
+# %% ../nbs/01_samples.ipynb #28dca661
 def tissue_shape(
     rng: np.random.Generator,
     shape: tuple,  # rows, columns at 1 micron per pixel
@@ -292,7 +294,8 @@ def outlines(
     least: float = 9000,  # smallest outline kept, square microns
 ) -> list:  # of (n, 2) float arrays: x, y in microns, closed
     "Smooth outer outlines of the patches of a mask; holes are filled."
-    small = np.pad(resize(ndimage.gaussian_filter(np.asarray(mask, "float32"), 8), tuple(n // 4 for n in mask.shape)), 1)
+    smooth = ndimage.gaussian_filter(np.asarray(mask, "float32"), 8)
+    small = np.pad(resize(smooth, tuple(n // 4 for n in mask.shape)), 1)
     lines = [shapely.Polygon((xy[:, ::-1] - 1) * 4 + 1.5) for xy in find_contours(small, 0.5) if len(xy) > 3]
     outer = shapely.union_all([shapely.Polygon(p.exterior).buffer(0) for p in lines]).simplify(1.0)
     return [np.array(p.exterior.coords) for p in getattr(outer, "geoms", [outer]) if p.area >= least]
@@ -549,7 +552,7 @@ def draw_tissue(
         stamp_nuclei(rng, h, e, name, xy, turn)
     return h, e
 
-# %% ../nbs/01_samples.ipynb #b38cd64e
+# %% ../nbs/01_samples.ipynb #c4cfc032
 def even_out(
     rng: np.random.Generator,
     h: np.ndarray,  # hematoxylin, float32; changed in place
@@ -559,8 +562,8 @@ def even_out(
 ):
     "Dye every neighbourhood of the tissue towards a random wish that does not know the class."
     coarse = tuple(n // 32 for n in h.shape)
-    mean = lambda a: ndimage.gaussian_filter(
-        np.asarray(Image.fromarray(a).resize(coarse[::-1], Image.Resampling.BOX)), 2.5)
+    box = lambda a: np.asarray(Image.fromarray(a).resize(coarse[::-1], Image.Resampling.BOX))
+    mean = lambda a: ndimage.gaussian_filter(box(a), 2.5)
     share = mean(tissue.astype("float32")) + 1e-3
     level = rng.lognormal(0, 0.15)
     for dye, usual in ((h, 0.30), (e, 0.34)):
@@ -686,7 +689,7 @@ def write_geojson(
     with whole_file(path) as tmp:
         tmp.write_text(json.dumps(dict(type="FeatureCollection", features=features)), encoding="utf-8")
 
-# %% ../nbs/01_samples.ipynb #3a1dec44
+# %% ../nbs/01_samples.ipynb #3cddb547
 def plan_slides(
     seed: int = 0,
     n_per_class: int = 14,  # slides of each class
@@ -700,7 +703,8 @@ def plan_slides(
             owner = (0, p + (c - 1) * shared) if c and p < shared else (c, p)
             mixed = c > 0 and i % 5 == 4
             patterns = () if c == 0 else (name, CLASSES[3 - c]) if mixed else (name,)
-            rows.append((name, owner, patterns, rng.uniform(0.42 if mixed else 0.2, 0.66)))
+            share = rng.uniform(0.42 if mixed else 0.2, 0.66)
+            rows.append((name, owner, patterns, share if c else 0.0))
     slides = pd.DataFrame(rows, columns=["label", "owner", "patterns", "share"])
     slides = slides.iloc[rng.permutation(len(slides))].reset_index(drop=True)
     slides.insert(0, "slide_id", [f"sample_{i + 1:02d}" for i in range(len(slides))])
@@ -733,7 +737,7 @@ def read_slides_as(
         said[i] = slides.patterns[i][1] if len(slides.patterns[i]) == 2 else others[int(rng.integers(2))]
     return said
 
-# %% ../nbs/01_samples.ipynb #f6001ed4
+# %% ../nbs/01_samples.ipynb #37c6aa75
 def _make_one(folder, seed, number, row):
     "Draw and write one slide unless it is there; the slide file comes last."
     path = folder / "slides" / f"{row.slide_id}.tif"
@@ -776,7 +780,8 @@ def make_samples(
     folder, plan = Path(folder), plan_slides(seed, n_per_class)
     slides = plan.drop(columns=["patterns", "share"])
     slides.insert(1, "path", "slides/" + slides.slide_id + ".tif")
-    slides.insert(4, "annotations", np.where(plan.patterns.str.len() > 0, "annotations/" + slides.slide_id + ".geojson", ""))
+    notes = "annotations/" + slides.slide_id + ".geojson"
+    slides.insert(4, "annotations", notes.where(plan.patterns.str.len() > 0, ""))
     _claim(folder, dict(version=VERSION, seed=seed, n_per_class=n_per_class))
     if not (folder / "slides.csv").exists():
         jobs = [delayed(_make_one)(folder, seed, i, row) for i, row in enumerate(plan.itertuples())]
@@ -796,7 +801,7 @@ def sample_slides(
     make_samples(folder, seed)
     return folder / "slides.csv"
 
-# %% ../nbs/01_samples.ipynb #382905b3
+# %% ../nbs/01_samples.ipynb #356a8f81
 def fetch(
     url: str,  # http(s) address of a file
     sha256: str,  # its fingerprint, 64 hex digits
@@ -809,7 +814,8 @@ def fetch(
     except (requests.RequestException, OSError) as e:
         what = f"cannot be downloaded ({type(e).__name__}); check the network, or put the file into {folder} yourself"
     except ValueError as e:
-        what = "the content is not what the SHA-256 promises; check both" if "hash" in str(e) else f"not an address ({e})"
+        wrong = "the content is not what the SHA-256 promises; check both"
+        what = wrong if "hash" in str(e) else f"not an address ({e})"
     raise InputError(f"{url}: {what}.")
 
 
