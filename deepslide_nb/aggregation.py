@@ -22,9 +22,9 @@ def class_columns(
         raise InputError("the predictions have no column prob_<class>; make them again with `predict`")
     return classes
 
-# %% ../nbs/09_aggregation.ipynb #ecdce34c
+# %% ../nbs/09_aggregation.ipynb #1bef7039
 def _evidence(predictions, slides):
-    "(n, classes) probabilities of tiles that have some, the place of each tile's slide in `slides`, the classes."
+    "(n, classes) probabilities of the tiles that have some, the place of each tile's slide, the classes."
     classes = class_columns(predictions)
     probs = predictions[[f"prob_{c}" for c in classes]].to_numpy(dtype=np.float64)
     where = pd.Index(slides["slide_id"]).get_indexer(predictions["slide_id"])
@@ -36,9 +36,9 @@ def _sums(values, where, n):
     "Sums of the rows of `values` (m, k) for each of the n slides, (n, k)."
     return np.stack([np.bincount(where, column, minlength=n) for column in values.T], axis=1)
 
-# %% ../nbs/09_aggregation.ipynb #a947415d
+# %% ../nbs/09_aggregation.ipynb #4b77e421
 def _result(slides, classes, share, tie, n_tiles, method):
-    "The slide predictions: the largest share wins, then the largest `tie`, then class order; missing without tiles."
+    "The slide predictions: largest share, then largest `tie`, then class order; missing without tiles."
     some = n_tiles > 0
     safe = np.where(some, n_tiles, 1)[:, None]
     share, tie = np.round(share / safe, 9), np.round(tie / safe, 9)
@@ -56,21 +56,28 @@ def majority_vote(
     predictions: pd.DataFrame,  # predictions table: slide_id and prob_<class> for every tile
     slides: pd.DataFrame,  # slides table: slide_id and, where known, label
 ) -> pd.DataFrame:  # slide predictions; prob_<class> is the share of the tiles that vote for the class
-    """Every tile votes for its most probable class, the commonest vote is the slide's class. Ties: larger mean
-    probability, then class order. One row for every slide of `slides`; without tiles `predicted` is missing."""
+    """Every tile votes for its most probable class, the commonest vote is the slide's class. Ties: larger
+    mean probability, then class order. One row for every slide of `slides`; without tiles `predicted` is
+    missing."""
     probs, where, classes = _evidence(predictions, slides)
     votes = np.eye(len(classes))[probs.argmax(1)]
     n = len(slides)
-    return _result(slides, classes, _sums(votes, where, n), _sums(probs, where, n),
-                   np.bincount(where, minlength=n), "majority")
+    return _result(
+        slides,
+        classes,
+        _sums(votes, where, n),
+        _sums(probs, where, n),
+        np.bincount(where, minlength=n),
+        "majority",
+    )
 
 # %% ../nbs/09_aggregation.ipynb #9c4d1cae
 def average_probability(
     predictions: pd.DataFrame,  # predictions table: slide_id and prob_<class> for every tile
     slides: pd.DataFrame,  # slides table: slide_id and, where known, label
 ) -> pd.DataFrame:  # slide predictions; prob_<class> is the mean over the slide's tiles
-    """The class with the largest mean probability over the slide's tiles. Ties: class order. One row for every slide
-    of `slides`; without tiles `predicted` is missing."""
+    """The class with the largest mean probability over the slide's tiles. Ties: class order. One row for
+    every slide of `slides`; without tiles `predicted` is missing."""
     probs, where, classes = _evidence(predictions, slides)
     mean = _sums(probs, where, len(slides))
     return _result(slides, classes, mean, mean, np.bincount(where, minlength=len(slides)), "average")
@@ -89,14 +96,14 @@ def aggregate(
         raise InputError(f"unknown aggregation {sorted(unknown)}; there are {sorted(METHODS)}")
     return pd.concat([METHODS[m](predictions, slides) for m in methods], ignore_index=True)
 
-# %% ../nbs/09_aggregation.ipynb #d957218c
+# %% ../nbs/09_aggregation.ipynb #fea01f2f
 def deepslide_vote(
     predictions: pd.DataFrame,  # predictions table
     slides: pd.DataFrame,  # slides table
     threshold: float = 0.0,  # a tile votes when its highest probability is strictly above this
-) -> pd.DataFrame:  # slide predictions; prob_<class> is the share of votes, n_tiles the number of tiles that vote
-    """DeepSlide's vote (Wei 2019): only tiles that are sure enough vote. A slide of which no tile votes has no
-    prediction (DeepSlide gave it its first class). Ties as in `majority_vote`."""
+) -> pd.DataFrame:  # slide predictions; prob_<class> share of votes, n_tiles how many tiles vote
+    """DeepSlide's vote (Wei 2019): only tiles that are sure enough vote. A slide of which no tile votes has
+    no prediction (DeepSlide gave it its first class). Ties as in `majority_vote`."""
     sure = predictions[[f"prob_{c}" for c in class_columns(predictions)]].max(axis=1) > threshold
     return majority_vote(predictions[sure], slides).assign(method="deepslide")
 
@@ -109,6 +116,8 @@ def choose_threshold(
     tried = [i / 10 for i in range(3, 10)]
     tables = [deepslide_vote(predictions, slides, t) for t in tried]
     classes = sorted(slides["label"].unique())
-    score = [recall_score(t["label"], t["predicted"].fillna(""), labels=classes, average="macro", zero_division=0)
-             for t in tables]
+    score = [
+        recall_score(t["label"], t["predicted"].fillna(""), labels=classes, average="macro", zero_division=0)
+        for t in tables
+    ]
     return tried[int(np.argmax(score))], pd.DataFrame({"threshold": tried, "mean_accuracy": score})

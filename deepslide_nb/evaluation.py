@@ -29,22 +29,30 @@ def confusion(
     predicted,  # predicted classes in the same order; missing where there was no evidence
     classes=None,  # order of the classes; those of the truth that are not named come after them
 ) -> pd.DataFrame:  # counts: one row for each true class, one column for each predicted class
-    """The confusion matrix. Slides without evidence stand in a last column "(no evidence)", there only when there
-    are any."""
+    """The confusion matrix. Slides without evidence stand in a last column "(no evidence)", there only when
+    there are any."""
     truth, predicted = pd.Series(truth).astype(str), pd.Series(predicted)
     names = [str(c) for c in classes] if classes is not None else []
     names += sorted((set(truth) | set(predicted.dropna().astype(str))) - set(names))
     columns = names + [NO_EVIDENCE] * bool(predicted.isna().any())
     predicted = predicted.astype(object).where(predicted.notna(), NO_EVIDENCE).astype(str)
-    counts = confusion_matrix(truth, predicted, labels=columns) if len(truth) else np.zeros([len(columns)] * 2, int)
-    return pd.DataFrame(counts[:len(names)], pd.Index(names, name="truth"), pd.Index(columns, name="predicted"))
+    counts = (
+        confusion_matrix(truth, predicted, labels=columns)
+        if len(truth)
+        else np.zeros([len(columns)] * 2, int)
+    )
+    return pd.DataFrame(
+        counts[: len(names)], pd.Index(names, name="truth"), pd.Index(columns, name="predicted")
+    )
 
 # %% ../nbs/11_evaluation.ipynb #59fbc161
 def _known(table):
     "Rows whose truth is known, with `predicted` (the most probable class when the table has no such column)."
     table = table[table["label"].notna()] if "label" in table else table[:0].assign(label="")
     if "method" in table and table["method"].nunique() > 1:
-        raise InputError(f"one method at a time, not {list(table['method'].unique())}: filter the table first")
+        raise InputError(
+            f"one method at a time, not {list(table['method'].unique())}: filter the table first"
+        )
     if "predicted" in table:
         return table
     columns = [f"prob_{c}" for c in class_columns(table)]
@@ -53,9 +61,9 @@ def _known(table):
     best[some] = table.loc[some, columns].idxmax(axis=1).str.removeprefix("prob_")
     return table.assign(predicted=best)
 
-# %% ../nbs/11_evaluation.ipynb #cb7a84b1
+# %% ../nbs/11_evaluation.ipynb #17eb5c03
 def _one_vs_rest(table, name):
-    "(is the class, score); without evidence the score is below every threshold: such a slide is never called."
+    "(is the class, score); without evidence the score is below every threshold: never called."
     return (table["label"] == name).to_numpy(), table[f"prob_{name}"].fillna(-1).to_numpy(dtype=float)
 
 # %% ../nbs/11_evaluation.ipynb #db63a8a5
@@ -63,14 +71,17 @@ def roc(
     table: pd.DataFrame,  # slide predictions of one method, or tile predictions: label and prob_<class>
     name: str,  # the class that is told from all the others
 ) -> pd.DataFrame:  # columns false_positive_rate, true_positive_rate, threshold
-    """The ROC curve of one class against the rest. A slide without evidence is never called, at any threshold, until
-    everything is. Raises ValueError when the truth has one side only."""
+    """The ROC curve of one class against the rest. A slide without evidence is never called, at any
+    threshold, until everything is. Raises ValueError when the truth has one side only."""
     is_class, score = _one_vs_rest(_known(table), name)
     if is_class.all() or not is_class.any():
-        raise ValueError(f"no ROC curve of {name!r}: the truth has {'only' if len(is_class) and is_class.all() else 'no'} "
-                         "such slides")
-    return pd.DataFrame(dict(zip(["false_positive_rate", "true_positive_rate", "threshold"],
-                                 roc_curve(is_class, score))))
+        raise ValueError(
+            f"no ROC curve of {name!r}: the truth has {'only' if len(is_class) and is_class.all() else 'no'} "
+            "such slides"
+        )
+    return pd.DataFrame(
+        dict(zip(["false_positive_rate", "true_positive_rate", "threshold"], roc_curve(is_class, score)))
+    )
 
 # %% ../nbs/11_evaluation.ipynb #5a168933
 def _auc(table, name):
@@ -87,8 +98,12 @@ def _auc(table, name):
 # %% ../nbs/11_evaluation.ipynb #289945f0
 def _class_scores(table, names):
     "Per-class dict of support, precision, recall, f1, auc and why for those that are None."
-    values = precision_recall_fscore_support(table["label"].astype(str), table["predicted"].fillna(NO_EVIDENCE).astype(str),
-                                             labels=names, zero_division=np.nan)
+    values = precision_recall_fscore_support(
+        table["label"].astype(str),
+        table["predicted"].fillna(NO_EVIDENCE).astype(str),
+        labels=names,
+        zero_division=np.nan,
+    )
     result = {}
     for name, precision, recall, f1, support in zip(names, *values):
         called = (table["predicted"] == name).any()
@@ -99,7 +114,9 @@ def _class_scores(table, names):
         area, reason = _auc(table, name)
         why |= {"auc": reason} if reason else {}
         found = {"precision": precision, "recall": recall, "f1": f1}
-        result[name] = {"support": int(support)} | {k: None if k in why else float(np.nan_to_num(v)) for k, v in found.items()}
+        result[name] = {"support": int(support)} | {
+            k: None if k in why else float(np.nan_to_num(v)) for k, v in found.items()
+        }
         result[name] |= {"auc": area, "why": why}
     return result
 
@@ -111,33 +128,47 @@ def _macro(per_class, key):
         values = [v for v in values if v is not None]
     return float(np.mean([v or 0.0 for v in values])) if values else None
 
-# %% ../nbs/11_evaluation.ipynb #bcc142ef
+# %% ../nbs/11_evaluation.ipynb #3f029374
 def scores(
-    table: pd.DataFrame,  # slide predictions of one method, or tile predictions: label, prob_<class>[, predicted]
+    table: pd.DataFrame,  # slide predictions of one method, or tile predictions
 ) -> dict:  # plain numbers, strings, lists and None: fit for JSON
-    """Accuracy, balanced accuracy, macro averages, per-class precision, recall, F1, support and one-vs-rest AUC, and
-    the confusion matrix. Rows without evidence count as wrong; rows whose truth is missing are left out and counted
-    in `n_unknown`. What is undefined is None, with the reason under `why`. Raises InputError for several methods."""
+    """Accuracy, balanced accuracy, macro averages, per-class precision, recall, F1, support and one-vs-rest
+    AUC, and the confusion matrix. Rows without evidence count as wrong; rows whose truth is missing are left
+    out and counted in `n_unknown`. What is undefined is None, with the reason under `why`. Raises InputError
+    for several methods."""
     known = _known(table)
     matrix = confusion(known["label"], known["predicted"], class_columns(table))
     per_class = _class_scores(known, list(matrix.index)) if len(known) else {}
     n, right = len(known), int(np.trace(matrix.to_numpy()))
-    result = {"n": n, "n_unknown": len(table) - n, "n_no_evidence": int(known["predicted"].isna().sum()),
-              "accuracy": right / n if n else None, "balanced_accuracy": _macro(per_class, "recall")}
+    result = {
+        "n": n,
+        "n_unknown": len(table) - n,
+        "n_no_evidence": int(known["predicted"].isna().sum()),
+        "accuracy": right / n if n else None,
+        "balanced_accuracy": _macro(per_class, "recall"),
+    }
     result |= {f"macro_{key}": _macro(per_class, key) for key in ("precision", "recall", "f1", "auc")}
     why = {} if n else {k: "no row has a known truth" for k in result if result[k] is None}
     if n and result["macro_auc"] is None:
         why["macro_auc"] = "only one class in the truth"
-    return result | {"why": why, "classes": per_class,
-                     "confusion": {"truth": list(matrix.index), "predicted": list(matrix.columns),
-                                   "counts": matrix.to_numpy().tolist()}}
+    return result | {
+        "why": why,
+        "classes": per_class,
+        "confusion": {
+            "truth": list(matrix.index),
+            "predicted": list(matrix.columns),
+            "counts": matrix.to_numpy().tolist(),
+        },
+    }
 
 # %% ../nbs/11_evaluation.ipynb #3ae27f4b
 def score_table(
     result: dict,  # from `scores`
 ) -> pd.DataFrame:  # one row per class: support, precision, recall, f1, auc
     "The per-class part of `scores` as a table; what is undefined is missing."
-    table = pd.DataFrame.from_dict(result["classes"], orient="index", columns=["support", "precision", "recall", "f1", "auc"])
+    table = pd.DataFrame.from_dict(
+        result["classes"], orient="index", columns=["support", "precision", "recall", "f1", "auc"]
+    )
     return table.astype({c: float for c in table.columns if c != "support"}).rename_axis("class")
 
 # %% ../nbs/11_evaluation.ipynb #8c434103
@@ -149,7 +180,7 @@ def _short(name, width=22):
 
 def _line(name, width=36):
     "A class name of one line."
-    return name if len(name) <= width else name[:width - 1] + "…"
+    return name if len(name) <= width else name[: width - 1] + "…"
 
 
 def plot_confusion(
@@ -164,10 +195,23 @@ def plot_confusion(
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (i, j), count in np.ndenumerate(counts):
-        ax.text(j, i, f"{count:,}", ha="center", va="center", color="white" if share[i, j] > 0.55 else "black",
-                fontweight="bold" if i == j else "normal", fontsize=9)
-    ax.set_xticks(range(m), [_short(c) for c in matrix.columns], rotation=40 if m > 2 else 0,
-                  ha="right" if m > 2 else "center", rotation_mode="anchor")
+        ax.text(
+            j,
+            i,
+            f"{count:,}",
+            ha="center",
+            va="center",
+            color="white" if share[i, j] > 0.55 else "black",
+            fontweight="bold" if i == j else "normal",
+            fontsize=9,
+        )
+    ax.set_xticks(
+        range(m),
+        [_short(c) for c in matrix.columns],
+        rotation=40 if m > 2 else 0,
+        ha="right" if m > 2 else "center",
+        rotation_mode="anchor",
+    )
     ax.set_yticks(range(n), [_short(c) for c in matrix.index])
     ax.set(xlabel="predicted", ylabel="truth", title=title)
     ax.spines[:].set_visible(False)
@@ -190,10 +234,28 @@ def plot_roc(
             ax.plot([], [], color=color, label=f"none  {_line(name)}: {why}")
             continue
         curve = roc(known, name)
-        ax.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=color, lw=2,
-                ls=styles[i // 2 % 4], label=f"{area:.3f}  {_line(name)}")
+        ax.plot(
+            curve["false_positive_rate"],
+            curve["true_positive_rate"],
+            color=color,
+            lw=2,
+            ls=styles[i // 2 % 4],
+            label=f"{area:.3f}  {_line(name)}",
+        )
     ax.plot([0, 1], [0, 1], color="0.5", ls=":", lw=1)
-    ax.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title=title,
-           xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(title="AUC   class", alignment="left", loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
+    ax.set(
+        xlabel="false positive rate",
+        ylabel="true positive rate (recall)",
+        title=title,
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
+    ax.legend(
+        title="AUC   class",
+        alignment="left",
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        fontsize=8,
+    )
     return ax

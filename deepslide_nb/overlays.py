@@ -34,10 +34,24 @@ def add_scale_bar(
     length = max(m for m in (1, 2, 5) if m * unit <= target) * unit
     outline = [withStroke(linewidth=3, foreground="white")]
     x, y = 0.03, 0.04
-    ax.plot([x, x + length / per_px / width], [y, y], color="black", lw=3, solid_capstyle="butt",
-            transform=ax.transAxes, path_effects=[withStroke(linewidth=5, foreground="white")])
-    ax.text(x, y + 0.02, f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm", fontsize=9,
-            transform=ax.transAxes, va="bottom", path_effects=outline)
+    ax.plot(
+        [x, x + length / per_px / width],
+        [y, y],
+        color="black",
+        lw=3,
+        solid_capstyle="butt",
+        transform=ax.transAxes,
+        path_effects=[withStroke(linewidth=5, foreground="white")],
+    )
+    ax.text(
+        x,
+        y + 0.02,
+        f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm",
+        fontsize=9,
+        transform=ax.transAxes,
+        va="bottom",
+        path_effects=outline,
+    )
 
 # %% ../nbs/13_overlays.ipynb #8c22fe69
 def show_slide(
@@ -65,8 +79,8 @@ def tile_raster(
     dimensions: tuple[int, int],  # width and height of the slide, level-0 pixels
     shape: tuple[int, int],  # height and width of the picture, pixels
 ) -> np.ndarray:  # float64 (h, w, k), NaN where no tile lies
-    """The mean, at every pixel of a small picture of the slide, of the values of the tiles that cover it. Every tile
-    colours at least one pixel. Work and memory do not depend on the size of the tiles."""
+    """The mean, at every pixel of a small picture of the slide, of the values of the tiles that cover it.
+    Every tile colours at least one pixel. Work and memory do not depend on the size of the tiles."""
     (h, w), (width, height) = shape, dimensions
     start = tiles[["y", "x"]].to_numpy(dtype=float)
     scale = np.array([h / height, w / width])
@@ -88,8 +102,8 @@ def class_layer(
     alpha: float = 0.6,  # opacity of a pixel that is sure of its class
     by_confidence: bool = True,  # fainter where the classes are closer to equal
 ) -> np.ndarray:  # float (h, w, 4) RGBA
-    """The colour of the most probable class at each pixel. Opacity falls with confidence, from `alpha` at probability
-    1 to a fifth of it at chance (1 / k)."""
+    """The colour of the most probable class at each pixel. Opacity falls with confidence, from `alpha` at
+    probability 1 to a fifth of it at chance (1 / k)."""
     empty = np.isnan(shares).any(-1)
     filled = np.where(empty[..., None], 0, shares)
     k = shares.shape[-1]
@@ -99,12 +113,16 @@ def class_layer(
     layer[..., 3] = np.where(empty, 0, alpha * (0.2 + 0.8 * sure))
     return layer
 
-# %% ../nbs/13_overlays.ipynb #2718a743
+# %% ../nbs/13_overlays.ipynb #8594018c
 def _legend(ax, colors, used):
-    "One patch for each class that is there: below the picture, or beside it when there are many or long names."
-    patches = [Patch(color=c, label=n if len(n) <= 32 else n[:31] + "…") for n, c in colors.items() if n in used]
+    "One patch for each class that is there, below the picture or, if many or long, beside it."
+    patches = [
+        Patch(color=c, label=n if len(n) <= 32 else n[:31] + "…") for n, c in colors.items() if n in used
+    ]
     if patches and sum(len(p.get_label()) + 6 for p in patches) <= 45:
-        ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False, fontsize=9)
+        ax.legend(
+            handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False, fontsize=9
+        )
     elif patches:
         ax.legend(handles=patches, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 
@@ -123,16 +141,17 @@ def _class_values(tiles, column, classes):
 def plot_overlay(
     slide,  # a Slide
     tiles: pd.DataFrame,  # tiles or predictions of this slide: x, y, size and what is shown
-    column: str | None = None,  # a numeric or class column; None: the most probable class of the prob_ columns
+    column: str
+    | None = None,  # a numeric or class column; None: the most probable class of the prob_ columns
     ax=None,  # matplotlib axes, else a new figure
     alpha: float = 0.6,  # opacity of a sure tile
     classes=None,  # order of the classes of `column`, so that colours agree between figures
     title: str = "",  # above the picture
     max_px: int = 1024,  # longer side of the picture, pixels
 ):  # the axes
-    """Coloured tiles on the slide's thumbnail, with a legend or colour bar. Tiles that overlap are averaged; tiles
-    without a value stay uncoloured. Opacity shows the confidence of a predicted class. Raises InputError when the
-    column is missing."""
+    """Coloured tiles on the slide's thumbnail, with a legend or colour bar. Tiles that overlap are averaged;
+    tiles without a value stay uncoloured. Opacity shows the confidence of a predicted class. Raises
+    InputError when the column is missing."""
     if column is not None and column not in tiles:
         raise InputError(f"the tiles have no column {column!r}; there are {list(tiles.columns)}")
     ax = show_slide(slide, ax, title, max_px)
@@ -170,8 +189,12 @@ def plot_regions(
     colors = class_colors(names + sorted(set(regions["name"]) - set(names)))
     for region in regions.itertuples():
         for ring in shapely.get_rings(shapely.get_parts(region.geometry)):
-            ax.plot(*(shapely.get_coordinates(ring) * scale - 0.5).T, color=colors[region.name], lw=2,
-                    path_effects=[withStroke(linewidth=3.5, foreground="white")])
+            ax.plot(
+                *(shapely.get_coordinates(ring) * scale - 0.5).T,
+                color=colors[region.name],
+                lw=2,
+                path_effects=[withStroke(linewidth=3.5, foreground="white")],
+            )
     _legend(ax, colors, set(regions["name"]))
     return ax
 

@@ -18,8 +18,8 @@ from skimage.morphology import remove_small_holes, remove_small_objects
 def purple_points(
     tile: np.ndarray,  # one RGB tile, uint8 (h, w, 3), both sides 15 pixels or more
 ) -> np.ndarray:  # bool grid of about 15 x 15 points, (ceil(h / (h // 15)), ceil(w / (w // 15)))
-    """Where a tile is purple by DeepSlide's rule (Wei 2019): the mean colour of each block of (h // 15, w // 15)
-    pixels, zero-padded at the right and bottom, has r > g - 10, b > g - 10 and (r + b) / 2 > g + 20.
+    """Where a tile is purple by DeepSlide's rule (Wei 2019): the mean colour of each block of (h // 15, w //
+    15) pixels, zero-padded at the right and bottom, has r > g - 10, b > g - 10 and (r + b) / 2 > g + 20.
     Raises ValueError for a smaller tile."""
     h, w = tile.shape[:2]
     if min(h, w) < 15:
@@ -32,7 +32,8 @@ def is_purple(
     tile: np.ndarray,  # one RGB tile, uint8 (h, w, 3), both sides 15 pixels or more
     points: int = 100,  # the tile is kept when more points than this are purple
 ) -> bool:
-    "True when DeepSlide would keep the tile. 100 is absolute: 39.5 % of a 224 px tile, 44.9 % of a 150 px tile."
+    """True when DeepSlide would keep the tile. 100 is absolute: 39.5 % of a 224 px tile, 44.9 % of a 150 px
+    tile."""
     return int(purple_points(tile).sum()) > points
 
 # %% ../nbs/03_tissue.ipynb #a5ab7fb9
@@ -61,10 +62,11 @@ def otsu_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
     lowest: float = 0.05,  # below this saturation nothing is coloured, whatever Otsu says
     highest: float = 0.10,  # above this saturation everything is coloured, whatever Otsu says
-    dark: int = 200,  # greyish tissue: darker than this (its brightest channel), with a trace of colour (0.02)
+    dark: int = 200,  # greyish tissue: brightest channel below this, with a trace of colour (0.02)
 ) -> np.ndarray:  # bool (h, w)
-    """Coloured parts of a thumbnail: saturation above Otsu's threshold (Otsu 1979), the threshold held between
-    `lowest` and `highest`, or dark with a trace of colour. Specks and holes under 1/10000 of the picture are gone."""
+    """Coloured parts of a thumbnail: saturation above Otsu's threshold (Otsu 1979), the threshold held
+    between `lowest` and `highest`, or dark with a trace of colour. Specks and holes under 1/10000 of the
+    picture are gone."""
     bright, s = _brightness_saturation(rgb)
     threshold = threshold_otsu(s) if s.max() > s.min() else lowest
     return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
@@ -82,8 +84,8 @@ def pen_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
     reach: int = 8,  # how far a faint rim may lie from the stroke, pixels
 ) -> np.ndarray:  # bool (h, w)
-    """Blue, green, red and black pen strokes: hues and darkness that hematoxylin and eosin do not give, with the
-    faint rim of each stroke. Tissue under a stroke is marked as well."""
+    """Blue, green, red and black pen strokes: hues and darkness that hematoxylin and eosin do not give, with
+    the faint rim of each stroke. Tissue under a stroke is marked as well."""
     smooth = ndi.gaussian_filter(rgb[..., :3].astype(np.float32) / 255, (1, 1, 0))
     hue, s, v = np.moveaxis(rgb2hsv(smooth), -1, 0)
     hue, chroma = hue * 360, s * v
@@ -104,8 +106,9 @@ def sharpness(
     window: int = 32,  # side of the neighbourhood that is judged, pixels
     ignore: np.ndarray | None = None,  # bool (h, w): pixels that do not count, such as pen strokes
 ) -> np.ndarray:  # float32 (h, w): 0 no fine detail; in focus 0.1 and more
-    """The share of local contrast that is fine detail: energy of what a blur of 1 pixel takes away over the energy
-    of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.2 % of white)."""
+    """The share of local contrast that is fine detail: energy of what a blur of 1 pixel takes away over the
+    energy of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.2 % of
+    white)."""
     grey = rgb2gray(rgb[..., :3]).astype(np.float32)
     fine, coarse = ((grey - ndi.gaussian_filter(grey, s)) ** 2 for s in (1, 4))
     if ignore is not None:
@@ -119,14 +122,14 @@ def blur_mask(
     sharp: float = 0.05,  # least sharpness of what is in focus
     ignore: np.ndarray | None = None,  # as for `sharpness`
 ) -> np.ndarray:  # bool (h, w)
-    """Where a picture has no fine detail: out of focus, or nothing there (glass is True too). It sees only blur
-    wider than about one pixel of this picture."""
+    """Where a picture has no fine detail: out of focus, or nothing there (glass is True too). It sees only
+    blur wider than about one pixel of this picture."""
     return _clean(sharpness(rgb, ignore=ignore) < sharp)
 
-# %% ../nbs/03_tissue.ipynb #398f37df
+# %% ../nbs/03_tissue.ipynb #e97d92d1
 def tissue_mask(
     slide,  # a Slide of `deepslide_nb.slides`
-    max_px: int | None = None,  # longer side of the thumbnail that is judged; None: 1/32 of the slide, 1024 ... 2048
+    max_px: int | None = None,  # longer side of the thumbnail; None: 1/32 of the slide, 1024 ... 2048
 ) -> np.ndarray:  # bool (h, w) that covers the whole slide
     "Tissue on a slide, judged on its thumbnail: coloured, not pen, in focus."
     rgb = slide.thumbnail(max_px or int(np.clip(max(slide.dimensions) / 32, 1024, 2048)))
@@ -144,15 +147,17 @@ def mask_share(
     ys: np.ndarray,  # top edges of the windows, level-0 pixels
     size: int,  # side of the windows, level-0 pixels; one number or one for each window
 ) -> np.ndarray:  # float32 (n,), 0 ... 1
-    """The share of each window's area that the mask covers, exact for windows that cut through mask pixels; what
-    lies outside the slide counts as empty."""
+    """The share of each window's area that the mask covers, exact for windows that cut through mask pixels;
+    what lies outside the slide counts as empty."""
     (h, w), (width, height) = mask.shape, dimensions
     total = np.zeros((h + 1, w + 1))
     total[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)
     xs, ys, size = (np.asarray(v, dtype=np.float64) for v in (xs, ys, size))
 
     def below(x, y):
-        return ndi.map_coordinates(total, [np.clip(y * h / height, 0, h), np.clip(x * w / width, 0, w)], order=1)
+        return ndi.map_coordinates(
+            total, [np.clip(y * h / height, 0, h), np.clip(x * w / width, 0, w)], order=1
+        )
 
     x2, y2 = xs + size, ys + size
     inside = below(x2, y2) - below(xs, y2) - below(x2, ys) + below(xs, ys)

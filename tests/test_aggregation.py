@@ -1,9 +1,17 @@
 """Aggregation: every slide has a row, ties are decided as stated, and DeepSlide's vote to the letter."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from deepslide_nb.aggregation import METHODS, aggregate, average_probability, choose_threshold, deepslide_vote, majority_vote
+from deepslide_nb.aggregation import (
+    METHODS,
+    aggregate,
+    average_probability,
+    choose_threshold,
+    deepslide_vote,
+    majority_vote,
+)
 from deepslide_nb.settings import InputError
 
 CLASSES = ["normal", "a_b/c ü", "solid"]
@@ -12,7 +20,9 @@ CLASSES = ["normal", "a_b/c ü", "solid"]
 def predictions(seed=0, slides=12, dtype="float32"):
     rng = np.random.default_rng(seed)
     n = rng.integers(1, 30, slides)
-    table = pd.DataFrame(rng.dirichlet(np.ones(3), n.sum()).astype(dtype), columns=[f"prob_{c}" for c in CLASSES])
+    table = pd.DataFrame(
+        rng.dirichlet(np.ones(3), n.sum()).astype(dtype), columns=[f"prob_{c}" for c in CLASSES]
+    )
     table.insert(0, "slide_id", np.repeat([f"s/{i}" for i in range(slides)], n))
     return table
 
@@ -29,7 +39,13 @@ def test_against_plain_pandas():
     found = average_probability(table, slides).set_index("slide_id")
     assert np.allclose(found[mean.columns], mean, atol=1e-6)
     assert (found["predicted"] == mean.idxmax(axis=1).str.removeprefix("prob_")).all()
-    votes = table.set_index("slide_id").idxmax(axis=1).groupby("slide_id", sort=False).value_counts(normalize=True).unstack()
+    votes = (
+        table.set_index("slide_id")
+        .idxmax(axis=1)
+        .groupby("slide_id", sort=False)
+        .value_counts(normalize=True)
+        .unstack()
+    )
     shares = majority_vote(table, slides).set_index("slide_id")
     assert np.allclose(shares[mean.columns], votes[mean.columns].fillna(0).loc[shares.index])
 
@@ -39,10 +55,22 @@ def test_the_table(method):
     table = predictions()
     slides = slides_of(table, "empty").iloc[::-1]
     found = METHODS[method](table, slides)
-    assert list(found) == ["slide_id", "method", "predicted", *[f"prob_{c}" for c in CLASSES], "n_tiles", "label"]
-    assert found["slide_id"].tolist() == slides["slide_id"].tolist() and found["label"].tolist() == slides["label"].tolist()
+    assert list(found) == [
+        "slide_id",
+        "method",
+        "predicted",
+        *[f"prob_{c}" for c in CLASSES],
+        "n_tiles",
+        "label",
+    ]
+    assert (
+        found["slide_id"].tolist() == slides["slide_id"].tolist()
+        and found["label"].tolist() == slides["label"].tolist()
+    )
     assert found["n_tiles"].iloc[0] == 0 and found["n_tiles"].dtype.kind == "i"
-    assert found.iloc[0][["predicted", "prob_normal"]].isna().all() and found["predicted"].iloc[1:].notna().all()
+    assert (
+        found.iloc[0][["predicted", "prob_normal"]].isna().all() and found["predicted"].iloc[1:].notna().all()
+    )
     assert found.filter(like="prob_").iloc[1:].sum(axis=1).round(5).eq(1).all()
 
 
@@ -59,7 +87,11 @@ def test_tiles_without_numbers_and_of_other_slides_are_no_evidence():
     slides = slides_of(table)[:2]
     table.loc[table["slide_id"] == "s/1", "prob_solid"] = np.nan
     found = average_probability(table, slides)
-    assert len(found) == 2 and found["n_tiles"].tolist()[1] == 0 and found["predicted"].isna().tolist() == [False, True]
+    assert (
+        len(found) == 2
+        and found["n_tiles"].tolist()[1] == 0
+        and found["predicted"].isna().tolist() == [False, True]
+    )
 
 
 def test_no_predictions_at_all():
@@ -71,8 +103,12 @@ def test_no_predictions_at_all():
 def test_ties():
     columns = ["slide_id", "prob_z", "prob_a"]
     slides = pd.DataFrame({"slide_id": ["s"], "label": ["a"]})
-    for rows, winner in (([(0.6, 0.4), (0.1, 0.9)], "a"), ([(0.9, 0.1), (0.4, 0.6)], "z"), ([(0.7, 0.3), (0.3, 0.7)], "z"),
-                         ([(0.5, 0.5)], "z")):
+    for rows, winner in (
+        ([(0.6, 0.4), (0.1, 0.9)], "a"),
+        ([(0.9, 0.1), (0.4, 0.6)], "z"),
+        ([(0.7, 0.3), (0.3, 0.7)], "z"),
+        ([(0.5, 0.5)], "z"),
+    ):
         table = pd.DataFrame([("s", *r) for r in rows], columns=columns)
         assert majority_vote(table, slides)["predicted"][0] == winner
 
@@ -114,6 +150,7 @@ def test_unknown_method_and_missing_columns():
 
 def test_half_a_million_tiles_are_quick():
     import time
+
     n = 500_000
     table = pd.DataFrame(np.random.default_rng(0).random((n, 3)), columns=[f"prob_{c}" for c in CLASSES])
     table.insert(0, "slide_id", np.repeat([f"s{i}" for i in range(500)], n // 500))

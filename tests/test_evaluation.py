@@ -1,4 +1,5 @@
 """Evaluation: numbers against scikit-learn, what is undefined, and pictures with few and many classes."""
+
 import json
 
 import matplotlib
@@ -37,7 +38,8 @@ def test_against_scikit_learn(k):
     for name in names:
         ours, theirs = found["classes"][name], report[name]
         assert [ours[v] for v in ("precision", "recall", "f1", "support")] == pytest.approx(
-            [theirs[v] for v in ("precision", "recall", "f1-score", "support")])
+            [theirs[v] for v in ("precision", "recall", "f1-score", "support")]
+        )
         assert ours["auc"] == pytest.approx(metrics.roc_auc_score(truth == name, table[f"prob_{name}"]))
         assert ours["why"] == {}
     for ours, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
@@ -112,8 +114,14 @@ def test_several_methods_are_refused():
 
 
 def test_roc_without_evidence_is_missed_until_the_end():
-    table = pd.DataFrame({"label": ["a", "a", "b", "b"], "predicted": ["a", None, "b", "b"],
-                          "prob_a": [0.9, None, 0.0, 0.2], "prob_b": [0.1, None, 1.0, 0.8]})
+    table = pd.DataFrame(
+        {
+            "label": ["a", "a", "b", "b"],
+            "predicted": ["a", None, "b", "b"],
+            "prob_a": [0.9, None, 0.0, 0.2],
+            "prob_b": [0.1, None, 1.0, 0.8],
+        }
+    )
     curve = roc(table, "a")
     assert curve.loc[curve["threshold"] >= 0, "true_positive_rate"].max() == 0.5
     with pytest.raises(ValueError, match="no such slides"):
@@ -122,7 +130,13 @@ def test_roc_without_evidence_is_missed_until_the_end():
 
 def test_confusion_keeps_the_order_and_all_rows():
     matrix = confusion(["b", "a", "c"], ["b", None, "d"], ["b", "a"])
-    assert list(matrix.index) == ["b", "a", "c", "d"] and list(matrix.columns) == ["b", "a", "c", "d", NO_EVIDENCE]
+    assert list(matrix.index) == ["b", "a", "c", "d"] and list(matrix.columns) == [
+        "b",
+        "a",
+        "c",
+        "d",
+        NO_EVIDENCE,
+    ]
     assert matrix.to_numpy().sum() == 3 and matrix.loc["a", NO_EVIDENCE] == 1
     assert confusion([], [], ["a"]).to_numpy().tolist() == [[0]]
 
@@ -130,8 +144,14 @@ def test_confusion_keeps_the_order_and_all_rows():
 @pytest.mark.parametrize("k", [2, 9])
 def test_pictures_draw(tmp_path, k):
     table, names = table_of(90, k)
-    table = table.rename(columns={f"prob_{names[0]}": "prob_" + "long name " * 12}).replace({names[0]: "long name " * 12})
+    table = table.rename(columns={f"prob_{names[0]}": "prob_" + "long name " * 12}).replace(
+        {names[0]: "long name " * 12}
+    )
     table.loc[0, [c for c in table if c.startswith("prob_")] + ["predicted"]] = np.nan
-    for ax in (plot_confusion(confusion(table["label"], table["predicted"])), plot_roc(table), plot_roc(table[:1])):
+    for ax in (
+        plot_confusion(confusion(table["label"], table["predicted"])),
+        plot_roc(table),
+        plot_roc(table[:1]),
+    ):
         ax.figure.savefig(tmp_path / "x.png")
         matplotlib.pyplot.close(ax.figure)

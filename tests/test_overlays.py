@@ -1,4 +1,5 @@
 """Overlays: rasters against a slow loop, colours, and 20,000 tiles in time."""
+
 import time
 
 import matplotlib
@@ -28,9 +29,15 @@ def slide(tmp_path):
 def tiles_of(n=50, size=100, seed=0, dimensions=(1200, 600)):
     rng = np.random.default_rng(seed)
     probs = rng.dirichlet([1, 1, 1], n)
-    return pd.DataFrame({"slide_id": "s", "x": rng.integers(-20, dimensions[0] - 30, n),
-                         "y": rng.integers(-20, dimensions[1] - 30, n), "size": size}
-                        | {f"prob_{c}": probs[:, i] for i, c in enumerate(["normal", "a/b_c", "ü"])})
+    return pd.DataFrame(
+        {
+            "slide_id": "s",
+            "x": rng.integers(-20, dimensions[0] - 30, n),
+            "y": rng.integers(-20, dimensions[1] - 30, n),
+            "size": size,
+        }
+        | {f"prob_{c}": probs[:, i] for i, c in enumerate(["normal", "a/b_c", "ü"])}
+    )
 
 
 def test_raster_is_the_mean_over_overlapping_tiles():
@@ -58,7 +65,9 @@ def test_colour_and_opacity():
     layer = class_layer(shares, list(class_colors("abc").values()), alpha=0.5)
     assert np.allclose(layer[0, 0, :3], to_rgb(class_colors("abc")["a"]))
     opacity = layer[0, :, 3]
-    assert opacity[0] == 0.5 and opacity[0] > opacity[1] > opacity[2] == pytest.approx(0.1) and opacity[3] == 0
+    assert (
+        opacity[0] == 0.5 and opacity[0] > opacity[1] > opacity[2] == pytest.approx(0.1) and opacity[3] == 0
+    )
 
 
 @pytest.mark.parametrize("column", [None, "label", "prob_ü", "flag"])
@@ -72,7 +81,9 @@ def test_what_can_be_shown(slide, tmp_path, column):
     if column == "label":
         legend = ax.get_legend()
         assert [t.get_text() for t in legend.get_texts()] == ["normal"]
-        assert legend.get_patches()[0].get_facecolor()[:3] == pytest.approx(to_rgb(class_colors(["ü", "normal"])["normal"]))
+        assert legend.get_patches()[0].get_facecolor()[:3] == pytest.approx(
+            to_rgb(class_colors(["ü", "normal"])["normal"])
+        )
 
 
 def test_no_tiles_and_no_mpp(slide, tmp_path):
@@ -91,7 +102,9 @@ def test_a_missing_column_is_named(slide):
 
 def test_rows_and_regions(slide, tmp_path):
     holed = shapely.box(100, 100, 500, 500).difference(shapely.box(200, 200, 300, 300))
-    regions = pd.DataFrame({"name": ["ü", "other"], "geometry": [holed, shapely.MultiPolygon([shapely.box(700, 0, 900, 90)])]})
+    regions = pd.DataFrame(
+        {"name": ["ü", "other"], "geometry": [holed, shapely.MultiPolygon([shapely.box(700, 0, 900, 90)])]}
+    )
     ax = plot_regions(slide, regions)
     assert len([line for line in ax.lines if len(line.get_xdata()) == 5]) == 3
     fig = plot_slide_row(slide, tiles_of(), regions, title="row")

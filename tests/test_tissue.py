@@ -1,15 +1,37 @@
 """Tissue: parity with DeepSlide's purple rule, and masks on pictures that upset Otsu."""
+
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
 from deepslide_nb.slides import open_slide
-from deepslide_nb.tissue import blur_mask, is_purple, mask_share, otsu_mask, pen_mask, purple_points, tissue_mask
+from deepslide_nb.tissue import (
+    blur_mask,
+    is_purple,
+    mask_share,
+    otsu_mask,
+    pen_mask,
+    purple_points,
+    tissue_mask,
+)
 
-KEPT = {"eosin": (230, 150, 190), "hematoxylin": (90, 60, 140), "blood": (180, 40, 60), "red marker": (220, 30, 40)}
-REFUSED = {"white": (255, 255, 255), "glass": (243, 242, 244), "grey": (128, 128, 128), "black": (0, 0, 0),
-           "pale pink": (240, 215, 230), "fat": (235, 228, 236), "brown": (150, 100, 60),
-           "blue pen": (30, 60, 180), "green pen": (30, 140, 60)}
+KEPT = {
+    "eosin": (230, 150, 190),
+    "hematoxylin": (90, 60, 140),
+    "blood": (180, 40, 60),
+    "red marker": (220, 30, 40),
+}
+REFUSED = {
+    "white": (255, 255, 255),
+    "glass": (243, 242, 244),
+    "grey": (128, 128, 128),
+    "black": (0, 0, 0),
+    "pale pink": (240, 215, 230),
+    "fat": (235, 228, 236),
+    "brown": (150, 100, 60),
+    "blue pen": (30, 60, 180),
+    "green pen": (30, 140, 60),
+}
 
 
 def flat(color, side=224):
@@ -23,7 +45,7 @@ def by_formula(tile):
     padded = np.pad(tile.astype(float), ((0, -h % bh), (0, -w % bw), (0, 0)))
     found = np.zeros((padded.shape[0] // bh, padded.shape[1] // bw), bool)
     for i, j in np.ndindex(found.shape):
-        r, g, b = padded[i * bh:(i + 1) * bh, j * bw:(j + 1) * bw].mean((0, 1))
+        r, g, b = padded[i * bh : (i + 1) * bh, j * bw : (j + 1) * bw].mean((0, 1))
         found[i, j] = r > g - 10 and b > g - 10 and (r + b) / 2 > g + 20
     return found
 
@@ -34,8 +56,17 @@ def test_purple_rule_on_flat_colours(color, side):
     assert is_purple(flat(color, side)) == (color in KEPT.values())
 
 
-@pytest.mark.parametrize("shape,points", [((224, 224), 256), ((150, 150), 225), ((239, 239), 256), ((225, 224), 240),
-                                          ((100, 131), 289), ((15, 29), 435)])
+@pytest.mark.parametrize(
+    "shape,points",
+    [
+        ((224, 224), 256),
+        ((150, 150), 225),
+        ((239, 239), 256),
+        ((225, 224), 240),
+        ((100, 131), 289),
+        ((15, 29), 435),
+    ],
+)
 def test_purple_grid(shape, points):
     tile = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     tile[: shape[0] // 2] = KEPT["eosin"]
@@ -48,13 +79,15 @@ def test_more_than_100_points(side, block):
     for points in (100, 101):
         tile = flat((255, 255, 255), side)
         for i, j in list(np.ndindex(side // block, side // block))[:points]:
-            tile[i * block:(i + 1) * block, j * block:(j + 1) * block] = KEPT["eosin"]
+            tile[i * block : (i + 1) * block, j * block : (j + 1) * block] = KEPT["eosin"]
         assert purple_points(tile).sum() == points
         assert is_purple(tile) == (points == 101)
 
 
 def test_zero_padding_dilutes_the_last_blocks():
-    tile = flat((255, 255, 255), 224)[:, :211]  # blocks of 14: one column is left for the last block, 13 of zeros
+    tile = flat((255, 255, 255), 224)[
+        :, :211
+    ]  # blocks of 14: one column is left for the last block, 13 of zeros
     tile[:, 210] = (130, 0, 130)
     assert not purple_points(tile)[:, -1].any()
     assert np.array_equal(purple_points(tile), by_formula(tile))
@@ -66,7 +99,9 @@ def test_too_small_for_the_rule():
 
 
 @pytest.mark.parametrize("noise", [0, 2, 5])
-@pytest.mark.parametrize("color", [(255, 255, 255), (243, 242, 244), (235, 240, 236), (200, 200, 205), (0, 0, 0)])
+@pytest.mark.parametrize(
+    "color", [(255, 255, 255), (243, 242, 244), (235, 240, 236), (200, 200, 205), (0, 0, 0)]
+)
 def test_an_empty_slide_has_no_tissue(color, noise):
     glass = np.random.default_rng(1).normal(color, noise, (400, 600, 3)).clip(0, 255).astype(np.uint8)
     if color == (0, 0, 0):  # a scanner's black border: coloured noise, but pen by its darkness
@@ -111,7 +146,9 @@ def test_share_is_exact_where_windows_cut_pixels():
     xs, ys = np.random.default_rng(5).integers(-20, 90, (2, 200))
     share = mask_share(mask, (90, 70), xs, ys, 25)
     padded = np.pad(big, 50)
-    assert np.allclose(share, [padded[y + 50:y + 75, x + 50:x + 75].mean() for x, y in zip(xs, ys)], atol=1e-6)
+    assert np.allclose(
+        share, [padded[y + 50 : y + 75, x + 50 : x + 75].mean() for x, y in zip(xs, ys)], atol=1e-6
+    )
     assert share.dtype == np.float32 and mask_share(mask, (90, 70), [], [], 25).shape == (0,)
 
 
@@ -120,9 +157,14 @@ def test_size_per_window():
     assert mask_share(mask, (40, 40), [0, 30], [0, 0], [40, 20]).tolist() == [1.0, 0.5]
 
 
-@pytest.mark.parametrize("name,low,high", [("slides/CMU-1-Small-Region.svs", 0.3, 0.4),
-                                           ("slides/TCGA-CR-7395-01A-01-TS1_small.svs", 0.55, 0.68),
-                                           ("idc_slide/slide_14306.tif", 0.1, 0.16)])
+@pytest.mark.parametrize(
+    "name,low,high",
+    [
+        ("slides/CMU-1-Small-Region.svs", 0.3, 0.4),
+        ("slides/TCGA-CR-7395-01A-01-TS1_small.svs", 0.55, 0.68),
+        ("idc_slide/slide_14306.tif", 0.1, 0.16),
+    ],
+)
 def test_real_slides(real, name, low, high):
     with open_slide(real / name) as slide:
         assert low < tissue_mask(slide).mean() < high
@@ -131,7 +173,9 @@ def test_real_slides(real, name, low, high):
 def test_pictures_that_are_all_tissue(real):
     images = sorted((real / "breakhis_bags").glob("*/*/*.jpg"))[::20]
     kept = [otsu_mask(open_slide(path).thumbnail()).mean() for path in images]
-    assert np.median(kept) > 0.85 and min(kept) > 0.4  # the palest, fibroadenoma 23222AB, is a washed-out grey
+    assert (
+        np.median(kept) > 0.85 and min(kept) > 0.4
+    )  # the palest, fibroadenoma 23222AB, is a washed-out grey
     with open_slide(real / "slides" / "CMU-1-Small-Region.svs") as slide:
         inside = slide.read(750, 1900, 500, 500)
     assert otsu_mask(inside).mean() > 0.9  # the rest are gaps between fibres
