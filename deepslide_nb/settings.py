@@ -75,7 +75,7 @@ def is_fast() -> bool:
     "Whether `DEEPSLIDE_FAST=1` asks for training cut short, for tests."
     return os.environ.get("DEEPSLIDE_FAST", "0") not in ("", "0")
 
-# %% ../nbs/00_settings.ipynb #3de77c62
+# %% ../nbs/00_settings.ipynb #b8ef7b2e
 Share = Field(ge=0, le=1)
 
 
@@ -107,10 +107,11 @@ class Settings(BaseModel):
     batch: int = Field(ge=2)
     lr: float | Literal["find"]
     patience: int = Field(ge=0)
-    aggregation: tuple[Literal["average", "majority"], ...] = Field(min_length=1)
+    aggregation: tuple[Literal["average", "majority", "threshold"], ...] = Field(min_length=1)
+    background: str | None = Field(min_length=1)
     workers: int = Field(ge=0)
 
-    @field_validator("slide_mpp", mode="before")
+    @field_validator("slide_mpp", "background", mode="before")
     @classmethod
     def _none(cls, value):
         return None if str(value).strip().lower() in ("none", "") else value
@@ -133,6 +134,8 @@ class Settings(BaseModel):
             raise ValueError("test_share and valid_share add up to 1 or more, so nobody is left to train on: lower one")
         if len(set(self.aggregation)) < len(self.aggregation):
             raise ValueError("aggregation names a method twice: name each once")
+        if "threshold" in self.aggregation and not self.background:
+            raise ValueError("aggregation = threshold needs a background class: set background = normal, or whatever it is called")
         if self.outside != "ignore" and self.labels == "slide":
             raise ValueError("outside has no meaning with labels = slide: set outside = ignore or labels = annotations")
         return self
