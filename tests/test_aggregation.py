@@ -11,6 +11,7 @@ from deepslide_nb.aggregation import (
     choose_threshold,
     deepslide_vote,
     majority_vote,
+    threshold_vote,
 )
 from deepslide_nb.settings import InputError
 
@@ -54,7 +55,7 @@ def test_against_plain_pandas():
 def test_the_table(method):
     table = predictions()
     slides = slides_of(table, "empty").iloc[::-1]
-    found = METHODS[method](table, slides)
+    found = aggregate(table, slides, [method], CLASSES[0])
     assert list(found) == [
         "slide_id",
         "method",
@@ -78,7 +79,7 @@ def test_the_table(method):
 def test_order_of_tiles_does_not_matter(method):
     table = predictions()
     slides = slides_of(table)
-    a, b = (METHODS[method](t, slides) for t in (table, table.sample(frac=1, random_state=1)))
+    a, b = (aggregate(t, slides, [method], CLASSES[0]) for t in (table, table.sample(frac=1, random_state=1)))
     pd.testing.assert_frame_equal(a, b)
 
 
@@ -157,3 +158,24 @@ def test_half_a_million_tiles_are_quick():
     start = time.perf_counter()
     aggregate(table, slides_of(table))
     assert time.perf_counter() - start < 5
+
+
+def test_threshold_vote_against_a_loop():
+    table = predictions(seed=5, slides=40)
+    slides = slides_of(table, "empty")
+    found = threshold_vote(table, slides, CLASSES[0], least=3, confidence=0.6).set_index("slide_id")
+    seen = set()
+    for slide_id, tiles in table.groupby("slide_id"):
+        probs = tiles[[f"prob_{c}" for c in CLASSES]].to_numpy(float)
+        votes, best = probs.argmax(1), None
+        for c in (1, 2):
+            mine = probs[votes == c, c]
+            if len(mine) >= 3 and mine.mean() > 0.6:
+                rank = len(mine), probs[:, c].mean()
+                best = max(best or (rank, c), (rank, c), key=lambda b: b[0])
+        expected = CLASSES[best[1]] if best else CLASSES[0]
+        assert found.loc[slide_id, "predicted"] == expected
+        seen.add(expected)
+    assert seen == set(CLASSES) and pd.isna(found.loc["empty", "predicted"])
+    with pytest.raises(InputError, match="background = benign"):
+        threshold_vote(table, slides, "benign")
