@@ -33,10 +33,10 @@ from tqdm.auto import tqdm
 
 from .settings import InputError, data_dir, default_settings_file, whole_file
 
-# %% ../nbs/01_samples.ipynb #1c2651d9
+# %% ../nbs/01_samples.ipynb #febc1784
 CLASSES = ("normal", "acinar", "solid")
 MPP = 0.5  # microns per pixel of level 0
-VERSION = 3  # of the look: cached samples of another version are made anew
+VERSION = 4  # of the look: cached samples of another version are made anew
 
 # %% ../nbs/01_samples.ipynb #f65c087b
 DYES = rgb_from_hed[:2]  # optical density of red, green, blue for one unit of hematoxylin, of eosin
@@ -571,7 +571,7 @@ def even_out(
         gain = (wish / np.maximum(mean(dye) / share, 0.05)) ** strength
         dye *= resize(np.clip(gain, 0.5, 1.8), dye.shape)
 
-# %% ../nbs/01_samples.ipynb #909d3d10
+# %% ../nbs/01_samples.ipynb #9458599e
 ARTEFACTS = ("pen", "fold", "blur", "bubble")
 
 
@@ -580,12 +580,15 @@ def stroke(
     shape: tuple,  # rows, columns at 1 micron per pixel
     length: float,  # microns
     width: float,  # microns
+    middle=None,  # x, y in microns; None = anywhere
 ) -> np.ndarray:  # float32 0-1, twice the shape
     "A wavy stroke."
     h, w = shape
     turn = np.cumsum(ndimage.gaussian_filter1d(rng.normal(0, 0.12, int(length / 15)), 4)) + rng.uniform(0, 6.28)
     steps = 15 * np.stack([np.cos(turn), np.sin(turn)], 1)
     line = rng.uniform(0.15, 0.85, 2) * [w, h] + np.cumsum(steps, 0)
+    if middle is not None:
+        line += middle - line[len(line) // 2]
     im = Image.new("L", (w, h))
     ImageDraw.Draw(im).line([tuple(p) for p in line], fill=255, width=int(width), joint="curve")
     return resize(ndimage.gaussian_filter(np.asarray(im, "float32") / 255, 1.2), (2 * h, 2 * w)).clip(0, 1)
@@ -611,8 +614,11 @@ def spoil(
     half = rgb.shape[0] // 2, rgb.shape[1] // 2
     light = rgb.astype("float32") / 255
     if "fold" in artefacts:
-        band = stroke(rng, half, rng.uniform(300, 700), rng.uniform(10, 24))[..., None]
-        light *= np.maximum(light, 0.02) ** (0.9 * band)
+        white = np.quantile(light[::8, ::8], 0.98, axis=(0, 1))
+        y, x = np.nonzero((light[::8, ::8] < 0.8 * white).any(-1))
+        i = rng.integers(len(y))
+        band = stroke(rng, half, rng.uniform(250, 600), rng.uniform(10, 22), (4 * x[i], 4 * y[i]))[..., None]
+        light *= (light / white).clip(0.02, 1).astype("float32") ** (1.2 * band)
     if "blur" in artefacts:
         mix = np.clip(round_patch(rng, rgb.shape[:2], rng.uniform(240, 440)) / 120, 0, 1)[..., None]
         light += mix * (ndimage.gaussian_filter(light, (5, 5, 0), truncate=2.5) - light)
