@@ -28,12 +28,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From histopathology slides to a judged diagnosis. For teaching and research, not for diagnosis.",
 )
-SlidesPath = Annotated[Path, typer.Argument(metavar="SLIDES", help="a slides.csv, or a folder of class folders")]
+SlidesPath = Annotated[
+    Path, typer.Argument(metavar="SLIDES", help="a slides.csv, or a folder of class folders")
+]
 OutPath = Annotated[Path, typer.Option("--out", help="the folder to write")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on in that folder; what is unchanged is not done again")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on in that folder; what is unchanged is not done again")
+]
 
-# %% ../nbs/16_cli.ipynb #4aa5d617
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your quota is used up", errno.EFBIG: "a file may not be that large here"}
+# %% ../nbs/16_cli.ipynb #289e8773
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota is used up",
+    errno.EFBIG: "a file may not be that large here",
+}
 FULL_TEXTS = ("no space left", "os error 28", "errno 28", "disk quota exceeded", "file too large", "enospc")
 
 
@@ -60,16 +68,22 @@ def sentence(
 
     text = " ".join(str(error).split())
     if what := full_disk(error):
-        place = next((p for p in [out, *(out.absolute().parents if out else [])] if p and p.exists()), Path.cwd())
+        place = next(
+            (p for p in [out, *(out.absolute().parents if out else [])] if p and p.exists()), Path.cwd()
+        )
         free = shutil.disk_usage(place).free / 2**20
-        go_on = "run the same command again with --resume, it goes on where it stopped" if out else "try again"
-        return f"{place}: {what}, {free:,.0f} MB do not suffice; remove what you can spare there, then {go_on}."
+        go_on = (
+            "run the same command again with --resume, it goes on where it stopped" if out else "try again"
+        )
+        return (
+            f"{place}: {what}, {free:,.0f} MB do not suffice; remove what you can spare there, then {go_on}."
+        )
     if isinstance(error, InputError):
         return text
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
-        return f"The memory is not enough ({text[:120]}): lower batch or workers, for example --set batch=8 --set workers=1."
+        return f"The memory is not enough ({text[:100]}): lower batch or workers, such as --set batch=8."
     return f"Unexpected {type(error).__name__}: {text or 'no message'} (set DEEPSLIDE_DEBUG=1 to see where)."
 
 
@@ -97,7 +111,7 @@ def one_sentence(
         typer.echo(sentence(e, out), err=True)
         raise typer.Exit(1) from None
 
-# %% ../nbs/16_cli.ipynb #98a098be
+# %% ../nbs/16_cli.ipynb #4b718cf1
 @app.command()
 def samples(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder to write; must be empty or new")],
@@ -108,7 +122,8 @@ def samples(
         from deepslide_nb.pipeline import check_folder
         from deepslide_nb.samples import make_samples
 
-        check_folder(folder, resume=False)
+        if not (folder / "samples.json").exists():
+            check_folder(folder, resume=False)
         table = make_samples(folder, seed=seed)
         typer.echo(f"{len(table)} synthetic slides: {folder / 'slides.csv'}")
 
@@ -129,7 +144,9 @@ def run(
     out: OutPath,
     profile: Annotated[str | None, typer.Option(help="classroom (the default) or full")] = None,
     settings: Annotated[Path | None, typer.Option(help="a settings.ini of your own")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting, for this run")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting, for this run")
+    ] = None,
     resume: Resume = False,
 ):
     "Slides to a judged diagnosis: tiles, training, prediction, evaluation, report."
@@ -157,9 +174,14 @@ def finish(report: Path):
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a run folder, or its model folder")],
-    slides: Annotated[Path, typer.Argument(metavar="SLIDES", help="a slides.csv (labels not needed), a folder, or one slide")],
+    slides: Annotated[
+        Path,
+        typer.Argument(metavar="SLIDES", help="a slides.csv (labels not needed), a folder, or one slide"),
+    ],
     out: OutPath,
-    slide_mpp: Annotated[float | None, typer.Option(help="microns per pixel of slides that do not tell")] = None,
+    slide_mpp: Annotated[
+        float | None, typer.Option(help="microns per pixel of slides that do not tell")
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes; 0 for all cores")] = 0,
     resume: Resume = False,
 ):
@@ -172,7 +194,9 @@ def predict(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="a run folder, predictions.parquet, or a CSV of predictions")],
+    predictions: Annotated[
+        Path, typer.Argument(help="a run folder, predictions.parquet, or a CSV of predictions")
+    ],
     slides: SlidesPath,
     out: OutPath,
 ):
@@ -222,7 +246,12 @@ def check(
 
         table = pipeline.check(slides)
         bad = table[table.problem != ""]
-        show_table(table.drop(columns="problem").assign(judged=(table.problem == "").map({True: "good", False: "BAD"})).to_dict("records"), "")
+        show_table(
+            table.drop(columns="problem")
+            .assign(judged=(table.problem == "").map({True: "good", False: "BAD"}))
+            .to_dict("records"),
+            "",
+        )
         for row in bad.itertuples():
             typer.echo(f"{row.slide_id}: {row.problem}", err=True)
         typer.echo(f"{len(table) - len(bad)} of {len(table)} inputs are good.")
@@ -273,7 +302,14 @@ def examine() -> list[dict]:  # part, state (ok, note, missing), found, what to 
     rows = []
 
     def tell(part, good, found, todo="", needed=True):
-        rows.append({"part": part, "state": "ok" if good else "MISSING" if needed else "note", "found": found, "what to do": "" if good else todo})
+        rows.append(
+            {
+                "part": part,
+                "state": "ok" if good else "MISSING" if needed else "note",
+                "found": found,
+                "what to do": "" if good else todo,
+            }
+        )
 
     version = ".".join(map(str, sys.version_info[:3]))
     tell("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
@@ -282,22 +318,57 @@ def examine() -> list[dict]:  # part, state (ok, note, missing), found, what to 
             tell(name, True, metadata.version(name))
         except metadata.PackageNotFoundError:
             needed = name not in ("deepslide_nb", "jupyterlab")
-            tell(name, False, "not installed", f"pip install {'-e .' if name == 'deepslide_nb' else name}", needed)
+            tell(
+                name,
+                False,
+                "not installed",
+                f"pip install {'-e .' if name == 'deepslide_nb' else name}",
+                needed,
+            )
     try:
         tell("OpenSlide", True, f"{try_openslide()}, reads a TIFF")
     except Exception as e:
-        tell("OpenSlide", False, f"{type(e).__name__}: {e}", "pip install --force-reinstall openslide-bin openslide-python")
+        tell(
+            "OpenSlide",
+            False,
+            f"{type(e).__name__}: {e}",
+            "pip install --force-reinstall openslide-bin openslide-python",
+        )
     try:
         version, gpu = try_torch()
         tell("PyTorch", True, version)
-        tell("GPU", bool(gpu), gpu or "none that PyTorch can use", "not needed; profile full is slow without", needed=False)
+        tell(
+            "GPU",
+            bool(gpu),
+            gpu or "none that PyTorch can use",
+            "not needed; profile full is slow without",
+            needed=False,
+        )
     except Exception as e:
         tell("PyTorch", False, f"{type(e).__name__}: {e}", "pip install torch torchvision")
     cores, memory, free = os.cpu_count() or 1, memory_gb(), shutil.disk_usage(Path.cwd()).free / 2**30
     tell("cores", cores >= 2, str(cores), "training will be slow", needed=False)
-    tell("memory", memory is None or memory >= 4, "unknown" if memory is None else f"{memory:.0f} GB", "lower workers and batch", needed=False)
-    tell("disk", free >= 2, f"{free:.0f} GB free here", "free some space, a run of many slides needs some GB", needed=False)
-    tell("browser", bool(find_browser()), find_browser() or "no Chromium found", "only the browser tests need it: apt-get install chromium", needed=False)
+    tell(
+        "memory",
+        memory is None or memory >= 4,
+        "unknown" if memory is None else f"{memory:.0f} GB",
+        "lower workers and batch",
+        needed=False,
+    )
+    tell(
+        "disk",
+        free >= 2,
+        f"{free:.0f} GB free here",
+        "free some space, a run of many slides needs some GB",
+        needed=False,
+    )
+    tell(
+        "browser",
+        bool(find_browser()),
+        find_browser() or "no Chromium found",
+        "only the browser tests need it: apt-get install chromium",
+        needed=False,
+    )
     return rows
 
 
@@ -308,6 +379,8 @@ def doctor():
         rows = examine()
         show_table(rows, "what to do")
         missing = [r["part"] for r in rows if r["state"] == "MISSING"]
-        typer.echo(f"Missing: {', '.join(missing)}." if missing else "This machine is ready.", err=bool(missing))
+        typer.echo(
+            f"Missing: {', '.join(missing)}." if missing else "This machine is ready.", err=bool(missing)
+        )
         if missing:
             raise typer.Exit(1)
