@@ -91,8 +91,8 @@ def smooth_noise(
     top, left = (int(v) for v in rng.uniform(0.5, 1.0, 2) * scale)
     return 1.35 * big[top : top + shape[0], left : left + shape[1]]
 
-# %% ../nbs/01_samples.ipynb #80b0ef2c
-KINDS = {  # half width, half length (microns), hematoxylin, clumps, share of pale ones with nucleoli, unevenness
+# %% ../nbs/01_samples.ipynb #fd93c7a2
+KINDS = {  # half width, half length (microns), hematoxylin, clumps, share of pale ones, unevenness
     "epithelial": (2.2, 3.1, 0.80, 0.16, 0.0, 0.05),
     "lymphocyte": (2.5, 2.8, 1.05, 0.25, 0.0, 0.05),
     "spindle": (0.95, 5.5, 0.85, 0.12, 0.0, 0.10),
@@ -119,7 +119,8 @@ def draw_nucleus(
     u, v = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
     u, v = u / (b * size), (v + bow * u**2) / (a * size)
     phi, rho = np.arctan2(v, u), np.hypot(u, v)
-    inside = (1 + sum(c * np.cos(n * phi + p) for n, c, p in waves) - rho) * a * size  # microns below the membrane
+    outline = 1 + sum(c * np.cos(n * phi + p) for n, c, p in waves)
+    inside = (outline - rho) * a * size  # microns below the membrane
     h = (dark + clumps * grain / grain.std()) * (0.65 if is_pale else 1)
     h = h + (0.38 if is_pale else 0.15) * np.exp(-(((inside - 0.4) / 0.6) ** 2))
     for su, sv in spots if is_pale else []:
@@ -184,7 +185,7 @@ def scatter(
             taken[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1] |= part
     return np.array(kept, int).reshape(-1, 2)
 
-# %% ../nbs/01_samples.ipynb #8632f6d9
+# %% ../nbs/01_samples.ipynb #3db855d1
 def window(
     x: int,  # centre, pixels
     y: int,
@@ -200,12 +201,12 @@ def window(
 
 def draw_gland(
     rng: np.random.Generator,
-    gland,  # has radius, wall (thickness), wobble, gap to neighbours (microns) and kind, as from `place_glands`
+    gland,  # a row of `place_glands`: kind, radius, wall (its thickness), wobble, gap to neighbours; microns
     x: np.ndarray,  # float32 microns right of its centre
     y: np.ndarray,  # microns below its centre
     others: np.ndarray,  # (n, 3) neighbours: x, y from the centre, radius
 ) -> tuple:  # depth below the outline and depth inside the lumen, float32 microns, negative outside
-    "One gland, flattened by its neighbours; a tumour gland without a lumen of its own gets several small ones."
+    "One gland, flattened by its neighbours; a tumour gland whose wall fills it gets several small lumens."
     angle, r = np.arctan2(y, x), np.hypot(x, y)
     waves = [(n, gland.wobble / n**0.5 * rng.normal(), rng.uniform(0, 6.28)) for n in (2, 3, 4, 5)]
     depths = [gland.radius * (1 + sum(c * np.cos(n * angle + p) for n, c, p in waves)) - r]
@@ -223,7 +224,7 @@ def draw_gland(
         lumen = np.maximum(lumen, np.minimum(hole, depth - 11).astype("float32"))
     return depth, lumen
 
-# %% ../nbs/01_samples.ipynb #6fcc4937
+# %% ../nbs/01_samples.ipynb #321a0e26
 @lru_cache(maxsize=None)
 def fibre_bank(
     side: int = 768,  # pixels; repeats without a seam
@@ -236,8 +237,8 @@ def fibre_bank(
     for t in np.arange(turns) * np.pi / turns:
         u, v = fx * np.cos(t) + fy * np.sin(t), fy * np.cos(t) - fx * np.sin(t)
         brushes = ((1.0, 10, 0.8), (1.7, 24, 1.8), (1.2, 40, 4.5))  # strength, length, width in pixels
-        pass_on = sum(k * np.exp(-2 * np.pi**2 * ((long * u) ** 2 + (wide * v) ** 2)) for k, long, wide in brushes)
-        brushed = np.fft.irfft2(noise * pass_on, (side, side))
+        kept = sum(k * np.exp(-2 * np.pi**2 * ((long * u) ** 2 + (wide * v) ** 2)) for k, long, wide in brushes)
+        brushed = np.fft.irfft2(noise * kept, (side, side))
         bank.append(np.uint8(np.clip(128 + 45 * brushed / brushed.std(), 0, 255)))
     return np.stack(bank)
 
@@ -457,7 +458,7 @@ def place_cells(
         cells.append((name, xy[tissue[at]], (direction[at] + rng.normal(0, spread, len(xy)))[tissue[at]]))
     return cells
 
-# %% ../nbs/01_samples.ipynb #b53c6f52
+# %% ../nbs/01_samples.ipynb #a77a7661
 def cell_borders(
     seeds: list,  # (n, 2) arrays of nuclei
     shape: tuple,  # rows, columns at 1 micron per pixel
@@ -467,7 +468,8 @@ def cell_borders(
     owner = np.zeros(shape, "int32")
     owner[xy[:, 1], xy[:, 0]] = np.arange(1, len(xy) + 1)
     if len(xy):
-        owner = owner[tuple(ndimage.distance_transform_edt(owner == 0, return_distances=False, return_indices=True))]
+        nearest = ndimage.distance_transform_edt(owner == 0, return_distances=False, return_indices=True)
+        owner = owner[tuple(nearest)]
     border = np.zeros(shape, "float32")
     border[:, 1:] = owner[:, 1:] != owner[:, :-1]
     border[1:] = np.maximum(border[1:], owner[1:] != owner[:-1])
@@ -743,7 +745,7 @@ def read_slides_as(
         said[i] = slides.patterns[i][1] if len(slides.patterns[i]) == 2 else others[int(rng.integers(2))]
     return said
 
-# %% ../nbs/01_samples.ipynb #37c6aa75
+# %% ../nbs/01_samples.ipynb #920dd8bc
 def _make_one(folder, seed, number, row):
     "Draw and write one slide unless it is there; the slide file comes last."
     path = folder / "slides" / f"{row.slide_id}.tif"
@@ -765,7 +767,7 @@ def _claim(folder, what):
         return
     if held:
         if held | {"version": VERSION} != what:
-            raise InputError(f"{folder}: holds samples of another seed or number; name another folder or delete it.")
+            raise InputError(f"{folder}: holds samples of another seed or number; name another folder.")
         (folder / "slides.csv").unlink(missing_ok=True)
         for part in ("slides", "annotations"):
             shutil.rmtree(folder / part, ignore_errors=True)
@@ -807,7 +809,7 @@ def sample_slides(
     make_samples(folder, seed)
     return folder / "slides.csv"
 
-# %% ../nbs/01_samples.ipynb #356a8f81
+# %% ../nbs/01_samples.ipynb #065a8830
 def fetch(
     url: str,  # http(s) address of a file
     sha256: str,  # its fingerprint, 64 hex digits
@@ -818,7 +820,7 @@ def fetch(
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=Path(folder), progressbar=False))
     except (requests.RequestException, OSError) as e:
-        what = f"cannot be downloaded ({type(e).__name__}); check the network, or put the file into {folder} yourself"
+        what = f"cannot be downloaded ({type(e).__name__}); check the network or put the file into {folder}"
     except ValueError as e:
         wrong = "the content is not what the SHA-256 promises; check both"
         what = wrong if "hash" in str(e) else f"not an address ({e})"
