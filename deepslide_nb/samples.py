@@ -265,7 +265,7 @@ def fibre_angle(
     free = 1.3 * smooth_noise(rng, depth.shape, 180) + 0.35 * smooth_noise(rng, depth.shape, 30)
     return 0.5 * np.arctan2(np.sin(2 * free) - near * 2 * gx * gy, np.cos(2 * free) + near * (gy**2 - gx**2))
 
-# %% ../nbs/01_samples.ipynb #28dca661
+# %% ../nbs/01_samples.ipynb #fa291027
 def tissue_shape(
     rng: np.random.Generator,
     shape: tuple,  # rows, columns at 1 micron per pixel
@@ -281,7 +281,8 @@ def tissue_shape(
     y, x = np.mgrid[0 : 1 : shape[0] * 1j, 0 : 1 : shape[1] * 1j].astype("float32")
     field = np.full(shape, -1, "float32")
     for cx, cy, a, b, tilt in np.array(islands) + rng.uniform(-0.02, 0.02, (len(islands), 5)):
-        u, v = (x - cx) * np.cos(tilt) + (y - cy) * np.sin(tilt), (y - cy) * np.cos(tilt) - (x - cx) * np.sin(tilt)
+        u = (x - cx) * np.cos(tilt) + (y - cy) * np.sin(tilt)
+        v = (y - cy) * np.cos(tilt) - (x - cx) * np.sin(tilt)
         np.maximum(field, 1 - (u / a) ** 2 - (v / b) ** 2, out=field)
     field += sum(k * smooth_noise(rng, shape, s) for k, s in ((0.16, 220), (0.10, 70), (0.05, 22), (0.025, 7)))
     label, n = ndimage.label(ndimage.gaussian_filter(field, 1.5) > 0.12)
@@ -493,12 +494,13 @@ def cytoplasm(
     e = np.float32([0.36, 0.38, 0.33, 0.25, 0.30])[kind] * held * (1 - 0.5 * mucus) * (1 + 0.35 * border)
     return h, e
 
-# %% ../nbs/01_samples.ipynb #96d85901
+# %% ../nbs/01_samples.ipynb #387a6452
 @lru_cache(maxsize=None)
 def grain(side: int = 1024) -> np.ndarray:  # float32 (side, side), deviation 1, repeats without a seam
     "Fine texture of two sizes."
     rng = np.random.default_rng(12)
-    fine, coarse = (ndimage.gaussian_filter(rng.standard_normal((side, side)), s, mode="wrap") for s in (0.7, 2.5))
+    white = (rng.standard_normal((side, side)) for _ in range(2))
+    fine, coarse = (ndimage.gaussian_filter(w, size, mode="wrap") for w, size in zip(white, (0.7, 2.5)))
     return np.float32(0.8 * fine / fine.std() + 0.6 * coarse / coarse.std())
 
 
@@ -529,7 +531,8 @@ def paint(
     d, hole, v = resize(depth, fine), resize(lumen, fine), resize(vessel, fine)
     body = np.clip(d / np.float32(1.2) + np.float32(0.5), 0, 1)
     h = (0.04 + 0.06 * stroma) * (1 - body) + resize(bodies[0], fine) * (1 + 0.20 * g) * body
-    e = stroma * (1 - body) + (resize(bodies[1], fine) * (1 + 0.15 * g) + 0.16 * np.exp(-((hole + 1) ** 2))) * body
+    rim = np.float32(0.16) * np.exp(-((hole + 1) ** 2))
+    e = stroma * (1 - body) + (resize(bodies[1], fine) * (1 + 0.15 * g) + rim) * body
     wall = np.clip(2.5 - np.abs(v + 2), 0, 1)
     e += wall * (0.55 - e)
     hollow = np.maximum(np.clip(hole + 0.5, 0, 1) * body, np.clip(v + 0.5, 0, 1))
@@ -573,7 +576,7 @@ def even_out(
         gain = (wish / np.maximum(mean(dye) / share, 0.05)) ** strength
         dye *= resize(np.clip(gain, 0.5, 1.8), dye.shape)
 
-# %% ../nbs/01_samples.ipynb #9458599e
+# %% ../nbs/01_samples.ipynb #310fbecf
 ARTEFACTS = ("pen", "fold", "blur", "bubble")
 
 
@@ -629,7 +632,8 @@ def spoil(
         dark = 0.75 * np.exp(-((d / 8) ** 2)) + 0.3 * np.exp(-(((d - 18) / 8) ** 2)) + 0.08 * (d > 0)
         light *= 1 - np.minimum(dark, 0.8)[..., None]
     if "pen" in artefacts:
-        inks = [(1.2, 0.75, 0.12), (1.1, 0.25, 0.8), (0.9, 0.95, 0.9), (0.1, 1.0, 0.9)]  # blue, green, black, red
+        # density of blue, green, black and red ink
+        inks = [(1.2, 0.75, 0.12), (1.1, 0.25, 0.8), (0.9, 0.95, 0.9), (0.1, 1.0, 0.9)]
         band = stroke(rng, half, rng.uniform(400, 900), rng.uniform(28, 45))[..., None]
         light *= 10 ** (-0.7 * band * np.float32(inks[rng.integers(4)]))
     return np.uint8(255 * light.clip(0, 1))
@@ -658,7 +662,7 @@ def make_slide(
     rgb = np.uint8(np.clip(rgb + 1.2 * tiled(rng, grain(), h.shape)[..., None], 0, 255))
     return spoil(rng, rgb, artefacts), regions
 
-# %% ../nbs/01_samples.ipynb #aad66188
+# %% ../nbs/01_samples.ipynb #75c3cea9
 def write_slide(
     path,  # the .tif to write
     rgb: np.ndarray,  # uint8 (rows, columns, 3)
@@ -693,7 +697,8 @@ def write_geojson(
     for name, xy in regions:
         ring = np.round(np.asarray(xy) / MPP, 1).tolist()
         kind = dict(objectType="annotation", classification=dict(name=name, color=list(COLORS[name])))
-        features.append(dict(type="Feature", geometry=dict(type="Polygon", coordinates=[ring]), properties=kind))
+        polygon = dict(type="Polygon", coordinates=[ring])
+        features.append(dict(type="Feature", geometry=polygon, properties=kind))
     with whole_file(path) as tmp:
         tmp.write_text(json.dumps(dict(type="FeatureCollection", features=features)), encoding="utf-8")
 
@@ -745,7 +750,7 @@ def read_slides_as(
         said[i] = slides.patterns[i][1] if len(slides.patterns[i]) == 2 else others[int(rng.integers(2))]
     return said
 
-# %% ../nbs/01_samples.ipynb #920dd8bc
+# %% ../nbs/01_samples.ipynb #654a8434
 def _make_one(folder, seed, number, row):
     "Draw and write one slide unless it is there; the slide file comes last."
     path = folder / "slides" / f"{row.slide_id}.tif"
@@ -762,7 +767,7 @@ def _claim(folder, what):
     mark = folder / "samples.json"
     held = json.loads(mark.read_text()) if mark.exists() else None
     if held is None and (folder / "slides.csv").exists():
-        raise InputError(f"{folder}: there is a slides.csv already that was not made here; name another folder.")
+        raise InputError(f"{folder}: there is a slides.csv that was not made here; name another folder.")
     if held == what:
         return
     if held:
@@ -783,7 +788,7 @@ def make_samples(
 ) -> pd.DataFrame:  # the table as written to slides.csv
     """Make the synthetic slides: `slides.csv`, `slides/*.tif` and `annotations/*.geojson` below `folder`.
 
-    The same seed and number give the same pixels. What an interrupted call left is kept, `slides.csv` comes last.
+    The same seed and number give the same pixels. An interrupted call is taken up again; `slides.csv` comes last.
     Raises `InputError` when the folder holds other slides or samples."""
     folder, plan = Path(folder), plan_slides(seed, n_per_class)
     slides = plan.drop(columns=["patterns", "share"])
