@@ -21,7 +21,8 @@ install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/deepslide-nb samples data/samples
-	$(BIN)/deepslide-nb run data/samples/slides.csv --out runs/demo --resume
+	$(BIN)/deepslide-nb run data/samples/slides.csv --out runs/demo --resume \
+		--set aggregation=threshold,average,majority --set background=normal
 
 test: $(INSTALLED)
 	$(BIN)/python tools/nb.py check
