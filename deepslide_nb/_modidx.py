@@ -377,5 +377,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'deepslide_nb.training.save_info': ('training.html#save_info', 'deepslide_nb/training.py'),
                                        'deepslide_nb.training.save_model': ('training.html#save_model', 'deepslide_nb/training.py'),
                                        'deepslide_nb.training.save_weights': ('training.html#save_weights', 'deepslide_nb/training.py'),
+                                       'deepslide_nb.training.spare_a_core': ('training.html#spare_a_core', 'deepslide_nb/training.py'),
                                        'deepslide_nb.training.start_epoch': ('training.html#start_epoch', 'deepslide_nb/training.py'),
                                        'deepslide_nb.training.train': ('training.html#train', 'deepslide_nb/training.py')}}}
