@@ -1,0 +1,39 @@
+"The report in a real browser: every picture is there, nothing is cut off, nothing is fetched."
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from deepslide_nb.cli import find_browser
+
+LOOK = """<script>addEventListener("load", () => {
+  const missing = [...document.links].filter(a => a.hash && !document.getElementById(decodeURIComponent(a.hash.slice(1))));
+  const found = {pictures: document.images.length,
+    broken: [...document.images].filter(i => !i.naturalWidth || !i.alt).length, missing: missing.length,
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    fetched: performance.getEntriesByType("resource").filter(r => !r.name.startsWith("data:")).length};
+  document.title = "LOOK" + JSON.stringify(found) + "END"; })</script>"""
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = find_browser()
+    if not path and os.environ.get("CI"):
+        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
+    return path or pytest.skip("no Chromium on this machine")
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_report(browser, tiny_run, tmp_path, width):
+    page = tmp_path / "report.html"
+    page.write_text((tiny_run / "report.html").read_text(encoding="utf-8") + LOOK, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
+             f"--window-size={width},1600", "--virtual-time-budget=10000"]  # fmt: skip
+    done = subprocess.run([browser, *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+    found = json.loads(re.search("LOOK(.*?)END", done.stdout)[1])
+    assert found.pop("pictures") > 5
+    assert found.pop("overflow") <= 0
+    assert set(found.values()) == {0}, found
