@@ -17,9 +17,6 @@ from .aggregation import class_columns
 from .annotations import class_colors
 from .settings import InputError
 
-# %% ../nbs/11_evaluation.ipynb #cc2bb6a3
-NO_EVIDENCE = "(no evidence)"
-
 # %% ../nbs/11_evaluation.ipynb #b435b81a
 NO_EVIDENCE = "(no evidence)"
 

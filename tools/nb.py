@@ -42,7 +42,7 @@ def slim_png(data, colours=192):
     "A base64 PNG with at most `colours` colours, as base64."
     im = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
     out = io.BytesIO()
-    im.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    im.quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode()
 
 
