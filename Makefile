@@ -30,7 +30,7 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab nbs/index.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 export: $(INSTALLED)
 	$(BIN)/nbdev-export
