@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PIECE', 'MPP_RANGE', 'KEEP_BYTES', 'TILE_IMAGE', 'SLIDE_SUFFIXES', 'IMAGE_SUFFIXES', 'COLUMNS', 'SPLITS',
            'best_level', 'on_white', 'Slide', 'WholeSlide', 'need_mpp', 'PlainImage', 'Bag', 'open_slide',
-           'cached_slide', 'read_slides']
+           'cached_slide', 'patients', 'check_leak', 'read_slides']
 
 # %% ../nbs/02_slides.ipynb #51095bf8
 import csv
@@ -368,9 +368,9 @@ def cached_slide(
     changed = os.stat(path).st_mtime_ns if os.path.exists(path) else None
     return _open_once(path, _known_mpp(mpp), changed, os.getpid())
 
-# %% ../nbs/02_slides.ipynb #7355709a
+# %% ../nbs/02_slides.ipynb #2f3ac2fa
 COLUMNS = ["slide_id", "path", "label", "patient_id", "split", "mpp", "annotations"]
-SPLITS = ["train", "valid", "test"]
+SPLITS = ("train", "valid", "test")
 
 
 def _read_csv(path):
@@ -450,6 +450,26 @@ def _check_cells(table, source, need_label):
                 f"{source}, line {odd.index[0]}: mpp is '{odd.iloc[0]}'; give microns per pixel as a number "
                 "such as 0.5, or leave the cell empty."
             )
+
+# %% ../nbs/02_slides.ipynb #7025932e
+def patients(
+    slides: pd.DataFrame,  # slides table
+) -> pd.Series:  # text, one per row
+    "The patient of every slide: `patient_id`, or the slide itself where the table has no such column."
+    return slides.get("patient_id", slides["slide_id"]).astype(str)
+
+
+def check_leak(
+    slides: pd.DataFrame,  # slides table with `split`
+) -> None:
+    "Raises `InputError`, naming the patient, when somebody's slides are in more than one split."
+    found = slides.groupby(patients(slides))["split"].unique()
+    for patient, splits in found[found.map(len) > 1].items():
+        names = " and ".join(s for s in SPLITS if s in splits)
+        raise InputError(
+            f"patient '{patient}' has slides in {names}, so a network would be tested on "
+            "somebody it knows: put all slides of a patient into one split."
+        )
 
 # %% ../nbs/02_slides.ipynb #c45fe523
 def _entries(folder):
