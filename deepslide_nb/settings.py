@@ -75,7 +75,7 @@ def is_fast() -> bool:
     "Whether `DEEPSLIDE_FAST=1` asks for training cut short, for tests."
     return os.environ.get("DEEPSLIDE_FAST", "0") not in ("", "0")
 
-# %% ../nbs/00_settings.ipynb #b8ef7b2e
+# %% ../nbs/00_settings.ipynb #f5010d9b
 Share = Field(ge=0, le=1)
 
 
@@ -107,7 +107,10 @@ class Settings(BaseModel):
     batch: int = Field(ge=2)
     lr: float | Literal["find"]
     patience: int = Field(ge=0)
-    aggregation: tuple[Literal["average", "majority", "threshold"], ...] = Field(min_length=1)
+    aggregation: tuple[
+        Literal["average", "majority", "threshold", "threshold_search", "deepslide", "logistic", "forest", "svm",
+                "attention", "grid_attention"], ...
+    ] = Field(min_length=1)  # fmt: skip
     background: str | None = Field(min_length=1)
     workers: int = Field(ge=0)
 
@@ -134,8 +137,10 @@ class Settings(BaseModel):
             raise ValueError("test_share and valid_share add up to 1 or more, so nobody is left to train on: lower one")
         if len(set(self.aggregation)) < len(self.aggregation):
             raise ValueError("aggregation names a method twice: name each once")
-        if "threshold" in self.aggregation and not self.background:
-            raise ValueError("aggregation = threshold needs a background class: set background = normal, or whatever it is called")
+        if named := [m for m in ("threshold", "threshold_search") if m in self.aggregation and not self.background]:
+            raise ValueError(
+                f"aggregation = {named[0]} needs a background class: set background = normal, or whatever it is called"
+            )
         if self.outside != "ignore" and self.labels == "slide":
             raise ValueError("outside has no meaning with labels = slide: set outside = ignore or labels = annotations")
         return self
