@@ -87,7 +87,7 @@ def test_undefined_is_none_with_a_reason():
     first, second = one["classes"][names[0]], one["classes"][names[1]]
     assert first["precision"] == first["recall"] == 1 and first["auc"] is None and "auc" in first["why"]
     assert second["precision"] is second["recall"] is second["f1"] is second["auc"] is None
-    assert set(second["why"]) == {"precision", "recall", "f1", "auc"}
+    assert set(second["why"]) == {"precision", "recall", "f1", "auc", "average_precision"}
     assert one["macro_recall"] == 1
 
 
