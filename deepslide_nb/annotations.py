@@ -80,15 +80,15 @@ def _area(drawn):
     parts = parts[shapely.get_dimensions(parts) == 2]
     return shapely.union_all(parts) if len(parts) else None
 
-# %% ../nbs/05_annotations.ipynb #b4a03fcd
+# %% ../nbs/05_annotations.ipynb #a55581e3
 LARGEST = 300_000_000  # bytes; outlines of regions need far less
 
 
-def _read(path, most=LARGEST + 1):
+def _read(path, most=None):
     "The bytes of an annotation file, or the first `most`."
     try:
         with path.open("rb") as file:
-            content = file.read(most)
+            content = file.read(most or LARGEST + 1)
     except (OSError, ValueError) as e:
         reason = getattr(e, "strerror", None) or e
         raise InputError(f"{path}: the annotation file cannot be read ({reason}); check the path") from e
@@ -104,12 +104,12 @@ def _text(path):
     except UnicodeDecodeError as e:
         raise InputError(f"{path}: not UTF-8 text; export the annotations again, as UTF-8") from e
 
-# %% ../nbs/05_annotations.ipynb #ceb9b1a0
+# %% ../nbs/05_annotations.ipynb #2712c423
 BROKEN = ValueError, TypeError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError
 
 
 def _table(rows, holes):
-    "The regions table of (class, area, layer); holes (lists by layer) are cut out, and what is cut away whole is gone."
+    "The regions table of rows (class, area, layer), with the holes of each layer cut out."
     holes = {layer: shapely.union_all(areas) for layer, areas in holes.items()}
     names, areas = [], []
     for name, area, layer in rows:
@@ -121,8 +121,8 @@ def _table(rows, holes):
 
 
 def _regions(path, items, read):
-    """The regions table of `items`, pairs of a place in the file and what stands there. `read` makes of the latter
-    a class name, an area (or None), a layer, and whether it is a hole in that layer."""
+    """The regions table of `items`, pairs of a place in the file and what stands there. `read` makes of the
+    latter a class name, an area (or None), a layer, and whether it is a hole in that layer."""
     rows, holes, flat = [], {}, 0
     for place, item in items:
         try:
@@ -142,17 +142,18 @@ def _regions(path, items, read):
         warnings.warn(f"{path}: {flat} points or lines have no area and are left out")
     return _table(rows, holes)
 
-# %% ../nbs/05_annotations.ipynb #4b6c9465
+# %% ../nbs/05_annotations.ipynb #e4017fce
 def _json(path):
     "The JSON in `path`; InputError with the line where it is broken."
+    text = _text(path)
     try:
-        return json.loads(_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as e:
         raise InputError(
             f"{path}, line {e.lineno}, column {e.colno}: not valid JSON ({e.msg}); "
             "export the annotations again"
         ) from e
-    except RecursionError as e:
+    except (RecursionError, ValueError) as e:  # ValueError: a number of thousands of digits
         raise InputError(f"{path}: not a GeoJSON text file; export the annotations as GeoJSON") from e
 
 
@@ -244,12 +245,12 @@ def _asap(drawn):
     area = _outline(tool, [(p.get("X"), p.get("Y")) for p in points])
     return "" if name == "None" else name, area, None, name.casefold() in HOLES
 
-# %% ../nbs/05_annotations.ipynb #79653b7e
+# %% ../nbs/05_annotations.ipynb #6d909365
 IMAGESCOPE_TOOLS = {"0": "polygon", "1": "box", "2": "ellipse", "3": "none", "4": "none"}  # 3 arrow, 4 ruler
 
 
 def _imagescope(item):
-    "Class, area, layer and whether it is a hole, of an ImageScope layer (`Annotation`) and one `Region` of it."
+    "Class, area, layer and whether it is a hole, of an ImageScope layer and one `Region` of it."
     layer, region = item
     tool = IMAGESCOPE_TOOLS.get(region.get("Type", "0"))
     if tool is None:
@@ -260,47 +261,48 @@ def _imagescope(item):
     area = _outline(tool, [(v.get("X"), v.get("Y")) for v in region.iterfind("Vertices/Vertex")])
     return name, area, id(layer), region.get("NegativeROA", "0").strip().lower() in ("1", "true")
 
-# %% ../nbs/05_annotations.ipynb #f2c09b2d
+# %% ../nbs/05_annotations.ipynb #6cbfe1b7
 def read_xml(
     path,  # XML file of ASAP or Aperio ImageScope
 ) -> pd.DataFrame:  # columns name, geometry, as from `read_geojson`
-    """The regions of an XML file. ASAP: the group is the class; regions of a group in `HOLES` are cut out of all
-    others; a spline is read as the polygon through its points. ImageScope: the class is the layer's name, else its
-    description, else the region's text; negative regions are cut out of their layer. Raises InputError with the
-    line for what cannot be used, or for XML of another program."""
+    """The regions of an XML file. ASAP: the group is the class; regions of a group in `HOLES` are cut out of
+    all others; a spline is read as the polygon through its points. ImageScope: the class is the layer's name,
+    else its description, else the region's text; negative regions are cut out of their layer. Raises
+    InputError with the line for what cannot be used, or for XML of another program."""
     path = Path(path)
     root = _xml(path)
     if root.tag == "ASAP_Annotations":
         shapes = root.iterfind("Annotations/Annotation")
         return _regions(path, ((f"the region in line {s.get('line')}", s) for s in shapes), _asap)
     if root.tag == "Annotations":
-        shapes = [(layer, r) for layer in root.iterfind("Annotation") for r in layer.iterfind("Regions/Region")]
+        layers = root.iterfind("Annotation")
+        shapes = [(layer, region) for layer in layers for region in layer.iterfind("Regions/Region")]
         return _regions(path, ((f"the region in line {s[1].get('line')}", s) for s in shapes), _imagescope)
     raise InputError(
-        f"{path}, line {root.get('line')}: begins with <{root.tag}>, so it is not from ASAP (<ASAP_Annotations>) "
-        "nor from ImageScope (<Annotations>); export the annotations as GeoJSON instead"
+        f"{path}, line {root.get('line')}: begins with <{root.tag}>, so it is neither from ASAP "
+        "(<ASAP_Annotations>) nor from ImageScope (<Annotations>); export the annotations as GeoJSON instead"
     )
 
-# %% ../nbs/05_annotations.ipynb #4c59379d
+# %% ../nbs/05_annotations.ipynb #c2a4c55f
 def _csv(path):
-    "The rows of a CSV file (comma, semicolon or tab) as dicts by lower-case column name; `line` is the row's line."
+    "Lower-case column names of a CSV file (comma, semicolon or tab), and (line, dict) for each further row."
     text = _text(path)
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=max(",;\t", key=text.lstrip().partition("\n")[0].count), strict=True)
+    separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows = []
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                rows.append([cell.strip() for cell in cells] + [reader.line_num])
+                rows.append((reader.line_num, [cell.strip() for cell in cells]))
     except csv.Error as e:
         raise InputError(f"{path}, line {reader.line_num}: not a CSV table ({e}); save it again") from e
-    columns = [cell.casefold() for cell in rows[0][:-1]] + ["line"] if rows else []
-    for row in rows:
-        if len(row) != len(columns):
-            raise InputError(f"{path}, line {row[-1]}: {len(row) - 1} cells where the header has {len(columns) - 1}")
+    columns = [cell.casefold() for cell in rows[0][1]] if rows else []
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            raise InputError(f"{path}, line {line}: {len(cells)} cells where the header has {len(columns)}")
     if twice := sorted({c for c in columns if columns.count(c) > 1}):
-        raise InputError(f"{path}, line {rows[0][-1]}: the column '{twice[0]}' stands there twice; keep one")
-    return columns, [dict(zip(columns, row)) for row in rows[1:]]
+        raise InputError(f"{path}, line {rows[0][0]}: the column '{twice[0]}' stands there twice; keep one")
+    return columns, [(line, dict(zip(columns, cells))) for line, cells in rows[1:]]
 
 # %% ../nbs/05_annotations.ipynb #fd12c9f5
 def _box_columns(columns):
@@ -311,22 +313,22 @@ def _box_columns(columns):
     corner = [c if c in columns else None for c in ("x", "y")]
     return [*corner, *size, named[0] if len(named) == 1 else None]
 
-# %% ../nbs/05_annotations.ipynb #f34ee32d
+# %% ../nbs/05_annotations.ipynb #594351b4
 def read_boxes(
     path,  # CSV file (UTF-8): x, y, w, h (or width, height) in level-0 pixels, and a column with the class
 ) -> pd.DataFrame:  # columns name, geometry, as from `read_geojson`
-    """The boxes of a CSV file of one slide. The class stands in the column `label`, else `class`, else `name`, else
-    the only one that ends in `_label` or `_class`; boxes of a class in `HOLES` are cut out of all others. Raises
-    InputError with the line for a cell that cannot be used."""
+    """The boxes of a CSV file of one slide. The class stands in the column `label`, else `class`, else `name`,
+    else the only one that ends in `_label` or `_class`. Boxes of a class in `HOLES` are cut out of the others.
+    Raises InputError with the line for a cell that cannot be used."""
     path = Path(path)
     columns, rows = _csv(path)
     x, y, w, h, named = found = _box_columns(columns)
     if None in found:
         raise InputError(
-            f"{path}, line 1: the columns are {', '.join(map(repr, columns[:-1])) or 'missing'}; "
+            f"{path}, line 1: the columns are {', '.join(map(repr, columns)) or 'missing'}; "
             "a table of boxes needs x, y, w, h (or width, height) and one of label, class, name"
         )
-    if len({row.get("slide_id") for row in rows}) > 1:
+    if len({row.get("slide_id") for _, row in rows}) > 1:
         raise InputError(f"{path}: boxes of several slides; make one file for each slide")
 
     def read(row):
@@ -337,9 +339,9 @@ def read_boxes(
         area = _outline("box", [(left, top), (left + wide, top + high)])
         return name, area, None, name.casefold() in HOLES
 
-    return _regions(path, ((f"the box in line {row['line']}", row) for row in rows), read)
+    return _regions(path, ((f"the box in line {line}", row) for line, row in rows), read)
 
-# %% ../nbs/05_annotations.ipynb #028fd585
+# %% ../nbs/05_annotations.ipynb #92a63f2b
 SUFFIXES = {".geojson": read_geojson, ".json": read_geojson, ".xml": read_xml}
 SUFFIXES |= dict.fromkeys((".csv", ".tsv", ".txt"), read_boxes)
 
@@ -347,35 +349,35 @@ SUFFIXES |= dict.fromkeys((".csv", ".tsv", ".txt"), read_boxes)
 def read_regions(
     path,  # QuPath GeoJSON, ASAP or ImageScope XML, or CSV of boxes; level-0 pixels
 ) -> pd.DataFrame:  # columns name, geometry (shapely Polygon or MultiPolygon), one row per drawn region
-    """The regions of an annotation file of any form that we know, by its content, then by its suffix. Points and
-    lines are left out with a warning. Raises InputError that names the file and the line (or the feature)."""
+    """The regions of an annotation file of any form that we know, by its content, then by its suffix. Points
+    and lines are left out with a warning. Raises InputError that names the file and the line (or feature)."""
     path = Path(path)
     first = _read(path, 64).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1]
     by_content = {b"{": read_geojson, b"[": read_geojson, b"<": read_xml}
     reader = by_content.get(first) or SUFFIXES.get(path.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{path}: not a form of annotations that can be read; give QuPath GeoJSON, ASAP or ImageScope XML, "
-            "or a CSV of boxes"
+            f"{path}: not a form of annotations that can be read; give QuPath GeoJSON, ASAP or ImageScope "
+            "XML, or a CSV of boxes"
         )
     return reader(path)
 
-# %% ../nbs/05_annotations.ipynb #37b6fc8f
+# %% ../nbs/05_annotations.ipynb #a8dfeb1f
 def write_geojson(
     regions: pd.DataFrame,  # columns name, geometry, as from `read_regions`
     path,  # the .geojson to write, level-0 pixels
     classes=None,  # class names in the order that their colours follow; None sorts the names of `regions`
 ) -> None:
-    "Write regions as QuPath writes them: a collection of annotations, each with the name and colour of its class."
+    "Write regions as QuPath writes them: annotations, each with the name and colour of its class."
     colors = class_colors(dict.fromkeys([*(classes or []), *sorted(set(regions["name"]))]))
     features = []
     for name, area in zip(regions["name"], regions["geometry"]):
         color = list(bytes.fromhex(colors[name][1:]))
         kind = {"objectType": "annotation", "classification": {"name": name, "color": color}}
         features.append({"type": "Feature", "geometry": mapping(area), "properties": kind})
-    text = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False, allow_nan=False)
+    content = {"type": "FeatureCollection", "features": features}
     with whole_file(path) as tmp:
-        tmp.write_text(text, encoding="utf-8")
+        tmp.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 # %% ../nbs/05_annotations.ipynb #ab2a6b3e
 def region_share(
@@ -421,10 +423,10 @@ def _label_slide(tiles, path, region_min, outside, slide_label):
         label[free], source[free] = outside.removeprefix("class:"), "outside"
     return label, source
 
-# %% ../nbs/05_annotations.ipynb #0489746a
+# %% ../nbs/05_annotations.ipynb #68f2616a
 def label_tiles(
     tiles: pd.DataFrame,  # tiles table: slide_id, x, y, size in level-0 pixels
-    slides: pd.DataFrame,  # slides table: slide_id, label, and annotations (a file for `read_regions`, or missing)
+    slides: pd.DataFrame,  # slides table: slide_id, label, annotations (files for `read_regions`)
     labels: str = "annotations",  # "annotations", or "slide": every tile takes its slide's label
     region_min: float = 0.5,  # least share of a tile's area inside a region, 0 ... 1
     outside: str = "ignore",  # tissue outside all regions: "ignore", "slide", or "class:NAME"
