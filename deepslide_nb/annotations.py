@@ -104,8 +104,8 @@ def _text(path):
     except UnicodeDecodeError as e:
         raise InputError(f"{path}: not UTF-8 text; export the annotations again, as UTF-8") from e
 
-# %% ../nbs/05_annotations.ipynb #2712c423
-BROKEN = ValueError, TypeError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError
+# %% ../nbs/05_annotations.ipynb #6e36822b
+BROKEN = ValueError, TypeError, LookupError, AttributeError, ArithmeticError, shapely.errors.ShapelyError
 
 
 def _table(rows, holes):
@@ -211,13 +211,15 @@ def _xml(path):
     except (ValueError, LookupError) as e:
         raise InputError(f"{path}: not an XML text ({e}); export the annotations again") from e
 
-# %% ../nbs/05_annotations.ipynb #684387b5
+# %% ../nbs/05_annotations.ipynb #4c042aa9
 def _outline(
     tool,  # "polygon", "box" or "ellipse" (these two also by opposite corners); "none" has no area
     points,  # pairs x, y, as numbers or text
 ):
     "The area that was drawn, or None."
     at = np.array(points, dtype=np.float64).reshape(-1, 2)
+    if len(at) == 0:
+        raise ValueError("it has no points")
     if tool == "none" or len(at) < 2 + (tool == "polygon"):
         return None
     (left, top), (right, bottom) = at.min(0), at.max(0)
