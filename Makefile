@@ -22,7 +22,7 @@ install: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/deepslide-nb samples data/samples
 	$(BIN)/deepslide-nb run data/samples/slides.csv --out runs/demo --resume \
-		--set aggregation=threshold,average,majority --set background=normal
+		--set aggregation=threshold,majority,average,logistic,attention --set background=normal
 
 test: $(INSTALLED)
 	$(BIN)/python tools/nb.py check

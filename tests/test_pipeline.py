@@ -1,16 +1,12 @@
 "The pipeline from slides to report, on a tiny synthetic set and on real input where there is some."
 import json
-import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from deepslide_nb.pipeline import (
-    check, evaluate, find_slides, fingerprint, judge, judged_slides, predict, read_stamps, read_table, report_content, run, step,
-    write_table,
-)  # fmt: skip
+from deepslide_nb.pipeline import check, evaluate, find_slides, fingerprint, predict, run, step
+from deepslide_nb.report import read_stamps, read_table, write_table
 from deepslide_nb.settings import InputError
 
 
@@ -35,7 +31,7 @@ def test_tables_keep_the_contract(tiny_run):
     predictions, by_slide = read_table(tiny_run / "predictions.parquet"), read_table(tiny_run / "slide_predictions.csv")
     assert tiles.columns.tolist() == ["slide_id", "x", "y", "size", "mpp", "tissue", "label", "label_source"]
     assert predictions.columns.tolist() == ["slide_id", "x", "y", "size", "prob_busy", "prob_calm", "label"]
-    assert by_slide.columns.tolist() == ["slide_id", "method", "predicted", "prob_busy", "prob_calm", "n_tiles", "label"]
+    assert by_slide.columns.tolist() == ["slide_id", "method", "predicted", "prob_busy", "prob_calm", "n_tiles", "label", "minor"]
     judged = slides[slides.split != "train"]
     assert set(by_slide.slide_id) == set(predictions.slide_id) == set(judged.slide_id)
     assert len(by_slide) == 2 * len(judged)
@@ -108,32 +104,7 @@ def test_fingerprint_of_a_bag_sees_every_image(tmp_path):
     assert fingerprint(tmp_path) != before and fingerprint(tmp_path / "nothing") == [[str(tmp_path / "nothing")]]
 
 
-# ------------------------------------------------------------------ the judgement
-
-
-def slide_table(splits, label="busy"):
-    return pd.DataFrame({"slide_id": [f"s{i}" for i in range(len(splits))], "label": label, "split": splits})
-
-
-def test_judged_on_the_best_there_is():
-    assert judged_slides(slide_table(["train", "valid", "test"]))[0] == "test"
-    assert judged_slides(slide_table(["train", "valid"]))[0] == "valid"
-    assert judged_slides(slide_table(["train"]))[0] == "train"
-    assert judged_slides(slide_table([None]))[0] == "all"
-
-
-def test_the_judgement_says_what_limits_it():
-    slides = slide_table(["valid", "valid"])
-    by_slide = pd.DataFrame({"slide_id": ["s0", "s1"], "method": "average", "predicted": ["busy", None], "prob_busy": [0.9, np.nan],
-                             "prob_calm": [0.1, np.nan], "n_tiles": [3, 0], "label": "busy"})  # fmt: skip
-    tiles = pd.DataFrame({"slide_id": ["s0"], "x": 0, "y": 0, "size": 32, "prob_busy": 0.9, "prob_calm": 0.1, "label": "busy"})
-    found = judge(tiles, by_slide, slides)
-    assert found["slides"]["average"]["accuracy"] == 0.5
-    text = " ".join(found["notes"])
-    assert "no test slides" in text and "no AUC" in text and "no evidence" in text
-    unknown = judge(tiles, by_slide, slides.assign(label=None))
-    assert unknown["slides"] == {} and "no labels" in unknown["notes"][-1]
-    json.dumps(found, allow_nan=False)
+# ------------------------------------------------------------------ splits
 
 
 def test_without_test_slides_all_are_predicted(tiny, tiny_settings, tmp_path):
@@ -148,54 +119,91 @@ def test_without_any_other_slides(tiny, tiny_settings, tmp_path):
     assert "learned from" in " ".join(run(tiny, tmp_path / "run", settings).read_text().split())
 
 
-# ------------------------------------------------------------------ the report
+# ------------------------------------------------------------------ every method
 
 
-class Reader(HTMLParser):
-    "Collects the tags of a page."
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
+EVERY = ("threshold", "average", "majority", "threshold_search", "deepslide", "logistic", "forest", "svm", "attention", "grid_attention")
 
 
-def test_report_stands_alone(tiny_run):
-    text = (tiny_run / "report.html").read_text(encoding="utf-8")
-    tags = Reader(text).tags
-    assert not [t for t, _ in tags if t in ("script", "link", "iframe", "object")]
-    sources = [a["src"] for t, a in tags if t == "img"]
-    assert len(sources) > 20 and all(s.startswith("data:image/png;base64,") for s in sources)
-    assert all(a["href"].startswith("#") for t, a in tags if t == "a")
-    assert not re.search(r"url\(|@import|https?://", text)
+@pytest.fixture(scope="session")
+def read_by_three(tiny, tmp_path_factory):
+    "The tiny slides with paths from the root and the words of two pathologists, one of whom errs on one slide in four."
+    table = pd.read_csv(tiny)
+    table["path"] = [str(tiny.parent / p) for p in table.path]
+    table["pathologist_Ann"] = table.label
+    table["pathologist_Bo"] = np.where(np.arange(len(table)) % 4 == 1, "calm", table.label)
+    path = tmp_path_factory.mktemp("read") / "slides.csv"
+    write_table(table, path)
+    return path
 
 
-def test_report_is_accessible(tiny_run):
-    tags = Reader((tiny_run / "report.html").read_text(encoding="utf-8")).tags
-    assert all(a.get("alt") for t, a in tags if t == "img")
-    assert [t for t, _ in tags].count("h1") == 1
-    assert all(a.get("scope") in ("col", "row") for t, a in tags if t == "th")
-    assert ("html", {"lang": "en"}) in tags
-    ids = {a["id"] for _, a in tags if "id" in a}
-    assert {a["href"][1:] for t, a in tags if t == "a"} <= ids
+@pytest.fixture(scope="session")
+def every_run(read_by_three, tiny_settings, tmp_path_factory):
+    "The folder of a run with every method; do not change it."
+    out = tmp_path_factory.mktemp("runs") / "every"
+    run(read_by_three, out, tiny_settings.model_copy(update={"aggregation": EVERY, "background": "calm"}))
+    return out
 
 
-def test_report_tells_what_it_must(tiny_run):
-    content = report_content(tiny_run)
-    assert [c["name"] for c in content["cards"]] == ["Slide accuracy", "Slide balanced accuracy", "Slide AUC", "Tile accuracy"]
-    assert all("n = " in c["detail"] or " of 4 " in c["detail"] for c in content["cards"])
-    assert len(content["overlays"]) + len(content["small_slides"]) == 4
-    text = (tiny_run / "report.html").read_text(encoding="utf-8")
-    for words in ("Not for diagnosis", "tissue_min", "Python", "Sample tiles", "By class", "prefers-color-scheme"):
+def test_every_method_judges_the_same_slides(every_run):
+    by_slide, slides = read_table(every_run / "slide_predictions.csv"), read_table(every_run / "slides.csv")
+    judged = slides.slide_id[slides.split != "train"]
+    assert tuple(by_slide.method.unique()) == EVERY
+    assert all(set(t.slide_id) == set(judged) for _, t in by_slide.groupby("method"))
+    metrics = json.loads((every_run / "metrics.json").read_text())
+    assert tuple(metrics["slides"]) == EVERY and len(metrics["pairs"]) == len(EVERY) - 1
+    assert {r["method"] for r in metrics["comparison"]} == set(EVERY)
+    assert {a["annotator"] for a in metrics["agreement"]["annotators"]} == {"Ann", "Bo", "model"}
+    assert np.median([s["accuracy"] for s in metrics["slides"].values()]) == 1
+
+
+def test_attention_adds_up_to_one(every_run):
+    maps, slides = read_table(every_run / "attention.parquet"), read_table(every_run / "slides.csv")
+    assert set(maps.slide_id) == set(slides.slide_id)
+    sums = maps.groupby("slide_id")[["attention", "grid_attention"]].sum()
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+
+
+def test_report_compares_the_methods(every_run):
+    text = (every_run / "report.html").read_text(encoding="utf-8")
+    for words in ("The methods compared", "Agreement with pathologists", "grid_attention", "Brier", "McNemar", "robust", "by heart"):
         assert words in text
+    names = {p.name for p in (every_run / "figures").iterdir()}
+    assert names >= {"comparison.png", "rocs.png", "agreement.png"}
 
 
-def test_report_of_nothing(tmp_path):
-    with pytest.raises(InputError, match="no slides.csv"):
-        report_content(tmp_path)
+def test_what_methods_learned_is_used_on_new_slides(every_run, read_by_three, tmp_path):
+    table = pd.read_csv(read_by_three)[["slide_id", "path", "mpp"]]
+    write_table(table, tmp_path / "new.csv")
+    predict(every_run, tmp_path / "new.csv", tmp_path / "new", workers=1)
+    new = read_table(tmp_path / "new/slide_predictions.csv")
+    assert tuple(new.method.unique()) == EVERY and len(new) == len(EVERY) * 16
+    splits = read_table(every_run / "splits.csv")
+    tested = splits.slide_id[splits.split == "test"]
+    old = read_table(every_run / "slide_predictions.csv")
+    both = old[old.slide_id.isin(tested)].merge(new, on=["slide_id", "method"], suffixes=("", "_new"))
+    assert len(both) == len(EVERY) * len(tested)
+    pd.testing.assert_series_equal(both.predicted, both.predicted_new, check_names=False)
+    np.testing.assert_allclose(both.prob_busy, both.prob_busy_new, atol=1e-4)
+
+
+def test_a_model_alone_falls_back_to_what_it_can_do(every_run, read_by_three, tmp_path):
+    for name in ("model.json", "weights.safetensors"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / name).write_bytes((every_run / "model" / name).read_bytes())
+    predict(tmp_path / "model", read_by_three, tmp_path / "new", workers=1)
+    by_slide = read_table(tmp_path / "new/slide_predictions.csv")
+    assert tuple(by_slide.method.unique()) == ("threshold", "average", "majority")
+
+
+def test_methods_that_cannot_work_are_refused_before_the_work(tiny, tiny_settings, tmp_path):
+    for change, words in (
+        ({"aggregation": ("threshold_search",), "background": "tumour"}, "the classes are"),
+        ({"aggregation": ("deepslide",), "valid_share": 0.0}, "no labelled slides in valid"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run(tiny, tmp_path / "run", tiny_settings.model_copy(update=change))
+        assert not (tmp_path / "run" / "tiles.parquet").exists()
 
 
 # ------------------------------------------------------------------ predict, evaluate, check
