@@ -87,9 +87,9 @@ def tally(
     sure, mean = np.round(sure / np.maximum(count, 1), 9), np.round(mean / np.maximum(n_tiles, 1)[:, None], 9)
     return Tally(class_columns(predictions), n_tiles, count, sure, mean)
 
-# %% ../nbs/09_aggregation.ipynb #49a94e2f
+# %% ../nbs/09_aggregation.ipynb #a26fb544
 def _ranked(votes, first):
-    "(n, k) places of the classes, best first: largest `first`, then largest mean probability, then class order."
+    "(n, k) places of the classes, best first: by `first`, then mean probability, then class order."
     return np.lexsort((-np.arange(len(votes.classes)) + 0 * votes.count, votes.mean, first))[:, ::-1]
 
 
@@ -153,23 +153,25 @@ def _qualified(votes, least, share, confidence, background):
     enough[:, votes.classes.index(background)] = False
     return enough
 
-# %% ../nbs/09_aggregation.ipynb #33821ae1
+# %% ../nbs/09_aggregation.ipynb #94b63ce2
 def threshold_vote(
     predictions: pd.DataFrame,  # predictions table: slide_id and prob_<class> for every tile
     slides: pd.DataFrame,  # slides table: slide_id and, where known, label
     background: str,  # the class of a slide on which no other class qualifies
     least: int | dict = 5,  # a class needs the votes of so many tiles
     share: float | dict = 0.0,  # and of such a share of the slide's tiles, 0 to 1
-    confidence: float | dict = 0.7,  # and the mean probability of the class over its votes must lie above this
+    confidence: float | dict = 0.7,  # its votes' mean probability must lie above this
 ) -> pd.DataFrame:  # slide predictions; prob_<class> is the share of the tiles that vote for the class
-    """The commonest class other than `background` with enough confident tiles, else `background` (after Korbar 2017).
+    """The commonest class but `background` with enough confident tiles, else `background` (Korbar 2017).
 
     `minor` lists the further classes that qualify, commonest first. Numbers hold for all classes; a dict
-    class -> number has one for each but the background. Ties as in `majority_vote`; without tiles `predicted` is
-    missing; a slide with fewer than `least` tiles is background. Raises InputError for an unknown class."""
+    class -> number has one for each but the background. Ties as in `majority_vote`; without tiles
+    `predicted` is missing; a slide with fewer than `least` tiles is background. Raises InputError for an
+    unknown class."""
     votes = tally(predictions, slides)
     if background not in votes.classes:
-        raise InputError(f"background = {background}: the classes are {', '.join(votes.classes)}; name one of them.")
+        names = ", ".join(votes.classes)
+        raise InputError(f"background = {background}: the classes are {names}; name one of them.")
     rule = (_per_class(number, votes.classes, background) for number in (least, share, confidence))
     enough = _qualified(votes, *rule, background)
     best = _ranked(votes, np.where(enough, votes.count, -1))
@@ -179,13 +181,13 @@ def threshold_vote(
     minor = [json.dumps(f[1:], ensure_ascii=False) for f in found]
     return table.assign(minor=pd.Series(minor, dtype="str").where(some))
 
-# %% ../nbs/09_aggregation.ipynb #5fa6c63d
+# %% ../nbs/09_aggregation.ipynb #2ea0c976
 def known_slides(
     slides: pd.DataFrame,  # slides table with `split` and `label`
     splits: tuple,  # the splits that a rule may be fitted to
 ) -> pd.DataFrame:  # the labelled rows of these splits
-    """The slides that a rule may learn from. Raises InputError without them, when all have one label, when a slide
-    stands in the table twice, and when a patient has slides in two splits."""
+    """The slides that a rule may learn from. Raises InputError without them, when all have one label, when a
+    slide stands in the table twice, and when a patient has slides in two splits."""
     if missing := {"split", "label"} - set(slides):
         raise InputError(f"the slides table has no column {sorted(missing)[0]}, which a rule is fitted with.")
     _one_row_each(slides)
@@ -194,18 +196,18 @@ def known_slides(
     if known["label"].nunique() < 2:
         kinds = "no labelled slides" if known.empty else f"only slides of '{known['label'].iloc[0]}'"
         raise InputError(
-            f"{kinds} in {' and '.join(splits)}, so a rule cannot be fitted: put slides of every class there, "
-            "or take the method average, majority or threshold."
+            f"{kinds} in {' and '.join(splits)}, so a rule cannot be fitted: put slides of every class "
+            "there, or take the method average, majority or threshold."
         )
     return known
 
-# %% ../nbs/09_aggregation.ipynb #44e1fb0c
+# %% ../nbs/09_aggregation.ipynb #20d7203f
 def choose_threshold(
     predictions: pd.DataFrame,  # predictions table, at least of the validation slides
     slides: pd.DataFrame,  # slides table with `split` and `label`; only the rows of `valid` are used
 ) -> tuple[float, pd.DataFrame]:  # the threshold, and the mean per-class accuracy of each that was tried
-    """DeepSlide's choice among 0.3, 0.4 ... 0.9: the best mean per-class accuracy on the validation slides, the
-    first of equal ones. Raises InputError as `known_slides` does."""
+    """DeepSlide's choice among 0.3, 0.4 ... 0.9: the best mean per-class accuracy on the validation slides,
+    the first of equal ones. Raises InputError as `known_slides` does."""
     valid = known_slides(slides, ["valid"])
     tried = [i / 10 for i in range(3, 10)]
     tables = [deepslide_vote(predictions, valid, t) for t in tried]
@@ -237,9 +239,9 @@ def _mean_recall(votes, truth, rules, background):
     right = (best == truth) & (votes.n_tiles > 0)
     return np.mean([right[truth == t].mean() for t in np.unique(truth)])
 
-# %% ../nbs/09_aggregation.ipynb #f422d5ab
+# %% ../nbs/09_aggregation.ipynb #0e79e456
 def _search(votes, truth, background):
-    "All classes alike, then one by one: (k, 3) rules out of `CANDIDATES`, and a table of everything that was tried."
+    "All classes alike, then one by one: (k, 3) rules out of `CANDIDATES`, and a table of what was tried."
     k, candidates, tried = len(votes.classes), np.array(CANDIDATES), []
     rules, best = np.tile(candidates[0], (k, 1)), -1.0
     others = [c for c in range(k) if votes.classes[c] != background]
@@ -258,13 +260,13 @@ def _search(votes, truth, background):
             break
     return rules, pd.concat(tried, ignore_index=True)
 
-# %% ../nbs/09_aggregation.ipynb #4bd1d02a
+# %% ../nbs/09_aggregation.ipynb #8c0aa499
 def _with_background(valid, background):
     "The validation slides; raises InputError when none of them is of the background."
     if background not in set(valid["label"]):
         raise InputError(
-            f"background = {background}: no validation slide has this label, so a search could not see false "
-            f"alarms; the labels are {', '.join(sorted(valid['label'].unique()))}."
+            f"background = {background}: no validation slide has this label, so a search could not see "
+            f"false alarms; the labels are {', '.join(sorted(valid['label'].unique()))}."
         )
     return valid
 
@@ -273,10 +275,11 @@ def search_thresholds(
     predictions: pd.DataFrame,  # predictions table, at least of the validation slides
     slides: pd.DataFrame,  # slides table with `split` and `label`; only the rows of `valid` are used
     background: str,  # the class of a slide on which no other class qualifies
-) -> tuple[dict, pd.DataFrame]:  # arguments for `threshold_vote`; least, share, confidence, turn, name, mean_accuracy
-    """Thresholds per class with the best mean per-class accuracy on the validation slides, by coordinate search over
-    `CANDIDATES` from Korbar's numbers; of equally good ones the first. Raises InputError as `known_slides` does, and
-    when no validation slide is of the background, since then nothing shows a false alarm."""
+) -> tuple[dict, pd.DataFrame]:  # arguments for `threshold_vote`, and what was tried
+    """Thresholds per class with the best mean per-class accuracy on the validation slides, searched from
+    Korbar's numbers; of equally good ones the first. Tried: least, share, confidence, turn (0 for all classes
+    alike), name of the class, mean_accuracy. Raises InputError as `known_slides` does, and when no validation
+    slide is of the background, since then nothing shows a false alarm."""
     valid = _with_background(known_slides(slides, ["valid"]), background)
     votes = tally(predictions, valid)
     rules, tried = _search(votes, pd.Index(votes.classes).get_indexer(valid["label"]), background)
@@ -298,14 +301,14 @@ def threshold_search(
     found, _ = search_thresholds(predictions, slides, background)
     return threshold_vote(predictions, slides, **found).assign(method="threshold_search")
 
-# %% ../nbs/09_aggregation.ipynb #0fff211a
+# %% ../nbs/09_aggregation.ipynb #191d4d25
 def largest_patch(
     xy: np.ndarray,  # (n, 2) upper left corners of a slide's tiles
     size: float,  # side of a tile, in the same unit
     votes: np.ndarray,  # (n,) place of the class that each tile votes for
     k: int,  # number of classes
 ) -> np.ndarray:  # (k,) tiles in the largest patch of touching tiles that vote for each class
-    "The largest connected patch of each class; tiles touch when their squares share a side or a corner, or overlap."
+    "The largest patch of each class; tiles touch when their squares share a side or a corner, or overlap."
     pairs = KDTree(xy).query_pairs(1.01 * size, p=np.inf, output_type="ndarray")
     pairs = pairs[votes[pairs[:, 0]] == votes[pairs[:, 1]]]
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(xy), len(xy)))
@@ -314,20 +317,20 @@ def largest_patch(
     np.maximum.at(largest, votes, np.bincount(patch)[patch])
     return largest
 
-# %% ../nbs/09_aggregation.ipynb #a66f0c2e
+# %% ../nbs/09_aggregation.ipynb #1c7d7a59
 def vote_features(
     predictions: pd.DataFrame,  # predictions table: slide_id, x, y, size and prob_<class> for every tile
     slides: pd.DataFrame,  # slides table
 ) -> pd.DataFrame:  # index slide_id; share_, mean_, q10_, q50_, q90_, patch_<class>, log_tiles; float64
-    """A slide as a row of numbers: for each class its share of votes, mean probability, three quantiles of the
-    probability, and its largest patch as a share of the tiles; then log10 of the number of tiles. A slide without
-    tiles has a row of NaN. Raises InputError when the tiles have no place."""
+    """A slide as a row of numbers: for each class its share of votes, mean probability, three quantiles of
+    the probability, and its largest patch as a share of the tiles; then log10 of the number of tiles. A slide
+    without tiles has a row of NaN. Raises InputError when the tiles have no place."""
     if missing := {"x", "y", "size"} - set(predictions):
-        raise InputError(f"the predictions have no column {sorted(missing)[0]}, so it is unknown which tiles touch.")
+        raise InputError(f"the predictions have no column {sorted(missing)[0]}, which says what tiles touch.")
     votes = tally(predictions, slides)
     rows, probs, where = _evidence(predictions, slides)
-    n, k = votes.count.shape
-    place, best, patch = predictions[["x", "y", "size"]].to_numpy(float)[rows], probs.argmax(1), np.zeros((n, k))
+    patch, (n, k) = np.zeros(votes.count.shape), votes.count.shape
+    place, best = predictions[["x", "y", "size"]].to_numpy(float)[rows], probs.argmax(1)
     for i, own in pd.Series(range(len(where))).groupby(where):
         patch[i] = largest_patch(place[own, :2], place[own, 2].max(), best[own], k) / len(own)
     parts, tiles = {"share": votes.share, "mean": votes.mean}, pd.DataFrame(probs).groupby(where)
@@ -340,22 +343,24 @@ def vote_features(
     table[votes.n_tiles == 0] = np.nan
     return table
 
-# %% ../nbs/09_aggregation.ipynb #9825a997
+# %% ../nbs/09_aggregation.ipynb #75c596e8
 def _learner(kind, seed):
     "A scikit-learn pipeline and the values of its knobs to try."
     if kind == "logistic":
-        model, knobs = LogisticRegression(class_weight="balanced", max_iter=5000), {"C": [0.01, 0.1, 1.0, 10.0]}
+        model = LogisticRegression(class_weight="balanced", max_iter=5000)
+        knobs = {"C": [0.01, 0.1, 1.0, 10.0]}
     elif kind == "forest":
         model = RandomForestClassifier(100, class_weight="balanced", random_state=seed)
         knobs = {"min_samples_leaf": [1, 5]}
     else:
         model = SVC(class_weight="balanced", break_ties=True)
         knobs = {"C": [0.1, 1.0, 10.0, 100.0], "gamma": ["scale", 0.01]}
-    return Pipeline([("scale", StandardScaler()), ("model", model)]), {f"model__{k}": v for k, v in knobs.items()}
+    knobs = {f"model__{name}": values for name, values in knobs.items()}
+    return Pipeline([("scale", StandardScaler()), ("model", model)]), knobs
 
-# %% ../nbs/09_aggregation.ipynb #fa87b7b8
+# %% ../nbs/09_aggregation.ipynb #dff624c0
 def _folds(y, who, seed):
-    "Pairs (learn, judge) of places, by patient; every class is in each `learn`. Empty when that cannot be done."
+    "Pairs (learn, judge) of places, by patient, every class in each `learn`; empty when that cannot be done."
     fewest = pd.Series(who).groupby(y).nunique().min()
     for again in range(20 if fewest > 1 else 0):
         deal = StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=seed + again).split(y, y, who)
@@ -376,7 +381,7 @@ def _learn(kind, seed, x, y, who, new):
     far = model.decision_function(new)
     return model.classes_, np.c_[expit(-far), expit(far)] if far.ndim == 1 else softmax(far, axis=1)
 
-# %% ../nbs/09_aggregation.ipynb #36dec551
+# %% ../nbs/09_aggregation.ipynb #ebf10792
 ENOUGH_SLIDES = 1000
 LEARNED = ("logistic", "forest", "svm")
 
@@ -386,35 +391,36 @@ def _outer_folds(y, who, seed):
     folds = _folds(y, who, seed) if len(np.unique(y)) > 1 else []
     if not folds:
         raise InputError(
-            "machine learning on slides needs at least two patients of every class in train and valid, that can be "
-            "dealt to two groups: add patients, or take the method average, majority or threshold."
+            "machine learning on slides needs at least two patients of every class in train and valid, that "
+            "can be dealt to two groups: add patients, or take the method average, majority or threshold."
         )
     return folds
 
-# %% ../nbs/09_aggregation.ipynb #561227dc
+# %% ../nbs/09_aggregation.ipynb #e49881f6
 def learned_vote(
     predictions: pd.DataFrame,  # predictions table with x, y, size, also of the slides in train and valid
     slides: pd.DataFrame,  # slides table with `split` and `label`
     kind: str = "logistic",  # logistic, forest or svm
     seed: int = 42,  # deals the patients to folds, grows the forest
 ) -> pd.DataFrame:  # slide predictions; prob_<class> from the learner
-    """The slide's class from `vote_features` by a learner fitted to the slides of train and valid, never test.
+    """The slide's class from `vote_features`, by a learner fitted to train and valid slides, never test.
 
-    Slides of train and valid get the answer of a learner that did not see their patient (nested cross-validation by
-    patient), all others that of one fitted to all of these. A class without slides to learn from has probability 0;
-    without tiles `predicted` is missing. Warns below 1,000 slides. Raises InputError as `known_slides` does, or when a
-    class has fewer than two patients."""
+    Slides of train and valid get the answer of a learner that did not see their patient (nested
+    cross-validation by patient), all others that of one fitted to all of these. A class without slides to
+    learn from has probability 0; without tiles `predicted` is missing. Warns below 1,000 slides. Raises
+    InputError as `known_slides` does, or when a class has fewer than two patients."""
     if kind not in LEARNED:
         raise InputError(f"there is no learner '{kind}'; there are {', '.join(LEARNED)}.")
     votes, features = tally(predictions, slides), vote_features(predictions, slides).to_numpy()
     known = slides["slide_id"].isin(known_slides(slides, ["train", "valid"])["slide_id"]).to_numpy()
-    y, who = pd.Index(votes.classes).get_indexer(slides["label"]), pd.factorize(patients(slides), sort=True)[0]
+    y = pd.Index(votes.classes).get_indexer(slides["label"])
+    who = pd.factorize(patients(slides), sort=True)[0]
     some = votes.n_tiles > 0
     use = slides["slide_id"].reset_index(drop=True)[known & some & (y >= 0)].sort_values().index.to_numpy()
     if len(use) < ENOUGH_SLIDES:
         warnings.warn(
-            f"{kind} learns from {len(use)} slides; below {ENOUGH_SLIDES:,} it probably learns these slides by heart "
-            "(overfitting), so compare it with the average on test slides before you believe it.",
+            f"{kind} learns from {len(use)} slides; below {ENOUGH_SLIDES:,} it probably learns them by "
+            "heart (overfitting), so compare it with the average on test slides before you believe it.",
             stacklevel=2,
         )
     folds = [(use[learn], use[judge]) for learn, judge in _outer_folds(y[use], who[use], seed)]
@@ -439,7 +445,7 @@ METHODS = {
 FITTED = ("threshold_search", "deepslide", *LEARNED)  # need `split` and the slides learned from
 ATTENTION = ("attention", "grid_attention")  # of the next lesson
 
-# %% ../nbs/09_aggregation.ipynb #ce3b81b3
+# %% ../nbs/09_aggregation.ipynb #1dee6b80
 def check_methods(
     methods,  # names out of `METHODS` and `ATTENTION`
     slides: pd.DataFrame,  # slides table with `label` and, for methods that are fitted, `split`
@@ -453,7 +459,8 @@ def check_methods(
         if not background:
             raise InputError(f"aggregation = {name} needs a background class, such as background = normal.")
         if background not in classes:
-            raise InputError(f"background = {background}: the classes are {', '.join(classes)}; name one of them.")
+            names = ", ".join(classes)
+            raise InputError(f"background = {background}: the classes are {names}; name one of them.")
     for name in [m for m in methods if m in ("threshold_search", "deepslide")]:
         valid = known_slides(slides, ["valid"])
         if name == "threshold_search":
@@ -466,13 +473,13 @@ def check_methods(
 
 
 def aggregate(
-    predictions: pd.DataFrame,  # predictions table; for methods in `FITTED` also of the slides they learn from
+    predictions: pd.DataFrame,  # predictions table; for `FITTED` methods also of the slides they learn from
     slides: pd.DataFrame,  # slides table
     methods=("average", "majority"),  # names out of `METHODS`
     background: str | None = None,  # for the thresholds: the class of a slide on which no other is found
     seed: int = 42,  # for machine learning
 ) -> pd.DataFrame:  # slide predictions of all methods, one below the other
-    "Slide predictions by each of `methods`. Raises InputError for an unknown name, or as the method itself does."
+    "Slide predictions by each of `methods`. Raises InputError for an unknown name, or as the method does."
     if unknown := sorted(set(methods) - set(METHODS)):
         raise InputError(f"unknown aggregation {unknown}; there are {sorted(METHODS)}")
     if {"threshold", "threshold_search"} & set(methods) and not background:
