@@ -83,3 +83,30 @@ def tiny_run(tiny, tiny_settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run(tiny, out, tiny_settings)
     return out
+
+
+EVERY = ("threshold", "average", "majority", "threshold_search", "deepslide", "logistic", "forest", "svm", "attention", "grid_attention")
+
+
+@pytest.fixture(scope="session")
+def read_by_three(tiny, tmp_path_factory):
+    "The tiny slides with paths from the root and the words of two pathologists, one of whom errs on one slide in four."
+    from deepslide_nb.report import write_table
+
+    table = pd.read_csv(tiny)
+    table["path"] = [str(tiny.parent / p) for p in table.path]
+    table["pathologist_Ann"] = table.label
+    table["pathologist_Bo"] = np.where(np.arange(len(table)) % 4 == 1, "calm", table.label)
+    path = tmp_path_factory.mktemp("read") / "slides.csv"
+    write_table(table, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def every_run(read_by_three, tiny_settings, tmp_path_factory):
+    "The folder of a run with every method; do not change it."
+    from deepslide_nb.pipeline import run
+
+    out = tmp_path_factory.mktemp("runs") / "every"
+    run(read_by_three, out, tiny_settings.model_copy(update={"aggregation": EVERY, "background": "calm"}))
+    return out

@@ -26,9 +26,10 @@ def browser():
 
 
 @pytest.mark.parametrize("width", [1280, 500])
-def test_report(browser, tiny_run, tmp_path, width):
+@pytest.mark.parametrize("which", ["tiny_run", "every_run"])
+def test_report(browser, which, request, tmp_path, width):
     page = tmp_path / "report.html"
-    page.write_text((tiny_run / "report.html").read_text(encoding="utf-8") + LOOK, encoding="utf-8")
+    page.write_text((request.getfixturevalue(which) / "report.html").read_text(encoding="utf-8") + LOOK, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
              f"--window-size={width},1600", "--virtual-time-budget=10000"]  # fmt: skip

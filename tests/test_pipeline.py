@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import EVERY
 
 from deepslide_nb.pipeline import check, evaluate, find_slides, fingerprint, predict, run, step
 from deepslide_nb.report import read_stamps, read_table, write_table
@@ -120,29 +121,6 @@ def test_without_any_other_slides(tiny, tiny_settings, tmp_path):
 
 
 # ------------------------------------------------------------------ every method
-
-
-EVERY = ("threshold", "average", "majority", "threshold_search", "deepslide", "logistic", "forest", "svm", "attention", "grid_attention")
-
-
-@pytest.fixture(scope="session")
-def read_by_three(tiny, tmp_path_factory):
-    "The tiny slides with paths from the root and the words of two pathologists, one of whom errs on one slide in four."
-    table = pd.read_csv(tiny)
-    table["path"] = [str(tiny.parent / p) for p in table.path]
-    table["pathologist_Ann"] = table.label
-    table["pathologist_Bo"] = np.where(np.arange(len(table)) % 4 == 1, "calm", table.label)
-    path = tmp_path_factory.mktemp("read") / "slides.csv"
-    write_table(table, path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def every_run(read_by_three, tiny_settings, tmp_path_factory):
-    "The folder of a run with every method; do not change it."
-    out = tmp_path_factory.mktemp("runs") / "every"
-    run(read_by_three, out, tiny_settings.model_copy(update={"aggregation": EVERY, "background": "calm"}))
-    return out
 
 
 def test_every_method_judges_the_same_slides(every_run):
