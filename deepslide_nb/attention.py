@@ -280,7 +280,7 @@ def fit_bags(
     net.load_state_dict(load_file(folder / "weights.safetensors"))
     return keeper.rows[keeper.best()]
 
-# %% ../nbs/10_attention.ipynb #43c9ab70
+# %% ../nbs/10_attention.ipynb #56ae9db9
 NETS = {"attention": AttentionNet}
 
 
@@ -307,7 +307,7 @@ def save_attention(
     (folder / "attention.json").unlink(missing_ok=True)
     save_weights(net, folder)
     digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
-    info = AttentionInfo(**meta, weights_sha256=digest)
+    info = AttentionInfo(**{**meta, "weights_sha256": digest})
     with whole_file(folder / "attention.json") as tmp:
         tmp.write_text(json.dumps(info.model_dump(), indent=1, ensure_ascii=False), encoding="utf-8")
 
