@@ -137,7 +137,14 @@ def deepslide_vote(
     sure = predictions[[f"prob_{c}" for c in class_columns(predictions)]].max(axis=1) > threshold
     return majority_vote(predictions[sure], slides).assign(method="deepslide")
 
-# %% ../nbs/09_aggregation.ipynb #d6c49158
+# %% ../nbs/09_aggregation.ipynb #75adb251
+def _known_class(background, classes):
+    "Raises InputError when the background is none of the classes."
+    if background not in classes:
+        names = ", ".join(classes)
+        raise InputError(f"background = {background}: the classes are {names}; name one of them.")
+
+
 def _per_class(number, classes, background):
     "(k,) values from one number, or from a dict that names every class but the background."
     if not isinstance(number, dict):
@@ -153,7 +160,7 @@ def _qualified(votes, least, share, confidence, background):
     enough[:, votes.classes.index(background)] = False
     return enough
 
-# %% ../nbs/09_aggregation.ipynb #94b63ce2
+# %% ../nbs/09_aggregation.ipynb #1acf15b8
 def threshold_vote(
     predictions: pd.DataFrame,  # predictions table: slide_id and prob_<class> for every tile
     slides: pd.DataFrame,  # slides table: slide_id and, where known, label
@@ -169,9 +176,7 @@ def threshold_vote(
     `predicted` is missing; a slide with fewer than `least` tiles is background. Raises InputError for an
     unknown class."""
     votes = tally(predictions, slides)
-    if background not in votes.classes:
-        names = ", ".join(votes.classes)
-        raise InputError(f"background = {background}: the classes are {names}; name one of them.")
+    _known_class(background, votes.classes)
     rule = (_per_class(number, votes.classes, background) for number in (least, share, confidence))
     enough = _qualified(votes, *rule, background)
     best = _ranked(votes, np.where(enough, votes.count, -1))
@@ -260,7 +265,7 @@ def _search(votes, truth, background):
             break
     return rules, pd.concat(tried, ignore_index=True)
 
-# %% ../nbs/09_aggregation.ipynb #8c0aa499
+# %% ../nbs/09_aggregation.ipynb #844cbca7
 def _with_background(valid, background):
     "The validation slides; raises InputError when none of them is of the background."
     if background not in set(valid["label"]):
@@ -277,11 +282,12 @@ def search_thresholds(
     background: str,  # the class of a slide on which no other class qualifies
 ) -> tuple[dict, pd.DataFrame]:  # arguments for `threshold_vote`, and what was tried
     """Thresholds per class with the best mean per-class accuracy on the validation slides, searched from
-    Korbar's numbers; of equally good ones the first. Tried: least, share, confidence, turn (0 for all classes
+    5 tiles and 0.7; of equally good ones the first. Tried: least, share, confidence, turn (0 for all classes
     alike), name of the class, mean_accuracy. Raises InputError as `known_slides` does, and when no validation
     slide is of the background, since then nothing shows a false alarm."""
     valid = _with_background(known_slides(slides, ["valid"]), background)
     votes = tally(predictions, valid)
+    _known_class(background, votes.classes)
     rules, tried = _search(votes, pd.Index(votes.classes).get_indexer(valid["label"]), background)
     own = {c: rule for c, rule in zip(votes.classes, rules) if c != background}
     found = {
@@ -448,7 +454,7 @@ METHODS = {
 FITTED = ("threshold_search", "deepslide", *LEARNED)  # need `split` and the slides learned from
 ATTENTION = ("attention", "grid_attention")  # of the next lesson
 
-# %% ../nbs/09_aggregation.ipynb #1dee6b80
+# %% ../nbs/09_aggregation.ipynb #a2c76806
 def check_methods(
     methods,  # names out of `METHODS` and `ATTENTION`
     slides: pd.DataFrame,  # slides table with `label` and, for methods that are fitted, `split`
@@ -461,9 +467,7 @@ def check_methods(
     for name in [m for m in methods if m in ("threshold", "threshold_search")]:
         if not background:
             raise InputError(f"aggregation = {name} needs a background class, such as background = normal.")
-        if background not in classes:
-            names = ", ".join(classes)
-            raise InputError(f"background = {background}: the classes are {names}; name one of them.")
+        _known_class(background, classes)
     for name in [m for m in methods if m in ("threshold_search", "deepslide")]:
         valid = known_slides(slides, ["valid"])
         if name == "threshold_search":

@@ -322,7 +322,7 @@ def test_leaks_are_refused(name):
 
 
 def test_search_finds_what_it_can():
-    "Never worse than Korbar's numbers; with two classes the best of all candidates, the first of equals."
+    "Never worse than 5 tiles and 0.7; with two classes the best of all candidates, the first of equals."
     for seed in range(5):
         table = predictions(seed, slides=36)
         slides = slides_of(table)
@@ -363,6 +363,8 @@ def test_search_needs_background_slides():
     table = predictions()
     slides = slides_of(table)
     slides = slides[(slides["split"] != "valid") | (slides["label"] != "normal")]
+    with pytest.raises(InputError, match="background = solid: the classes are"):
+        search_thresholds(table.drop(columns="prob_solid"), slides, "solid")
     for refuse in (
         lambda: search_thresholds(table, slides, "normal"),
         lambda: check_methods(["threshold_search"], slides, "normal"),
