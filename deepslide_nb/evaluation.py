@@ -225,29 +225,30 @@ def _counted(table, names, patient, weights):
         result |= {"accuracy": right / n, "micro_recall": right / n, "micro_precision": right / called}
     return result | {"micro_f1": 2 * right / (n + called)}
 
-# %% ../nbs/11_evaluation.ipynb #b3df4c14
-def _areas(is_class, last, weights):
-    """AUC and average precision for every row of `weights` (resamples, n), NaN where undefined; columns
-    in falling order of the score, `last` the last one of each group of equal scores."""
-    found = np.cumsum(weights * is_class, axis=1)[:, last]
-    called = np.cumsum(weights, axis=1)[:, last]
-    step, alarms = np.diff(found, axis=1, prepend=0), called - found
+# %% ../nbs/11_evaluation.ipynb #3f715a25
+def _areas(is_class, first, weights):
+    """AUC and average precision for every row of `weights` (resamples, n), NaN where undefined; columns in
+    falling order of the score, `first` the first one of each group of equal scores."""
+    hits = weights * is_class
+    misses = weights - hits
+    if len(first) < len(is_class):
+        hits, misses = (np.add.reduceat(v, first, axis=1) for v in (hits, misses))
+    found, alarms = np.cumsum(hits, axis=1), np.cumsum(misses, axis=1)
+    n_found, n_alarms = found[:, -1], alarms[:, -1]
+    above = np.einsum("ij,ij->i", misses, found) - np.einsum("ij,ij->i", misses, hits) / 2
+    precision = found / np.maximum(found + alarms, 1e-300)
     with np.errstate(invalid="ignore", divide="ignore"):
-        auc = (np.diff(alarms, axis=1, prepend=0) * (found - step / 2)).sum(1) / (
-            found[:, -1] * alarms[:, -1]
-        )
-        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-        average = np.where(alarms[:, -1] > 0, (step * precision).sum(1) / found[:, -1], np.nan)
-    return auc, average
+        average = np.einsum("ij,ij->i", hits, precision) / n_found
+        return above / (n_found * n_alarms), np.where(n_alarms > 0, average, np.nan)
 
 
 def _ranked(is_class, score, patient, weights, cells=300_000):
     "AUC and average precision of a class for every row of `weights` (resamples, patients), in parts."
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    first = np.append(0, 1 + np.flatnonzero(np.diff(score[order])))
     part = max(1, cells // len(score))
     starts = range(0, len(weights), part)
-    parts = [_areas(is_class[order], last, weights[i : i + part][:, patient[order]]) for i in starts]
+    parts = [_areas(is_class[order], first, weights[i : i + part][:, patient[order]]) for i in starts]
     return [np.concatenate(p) for p in zip(*parts)]
 
 # %% ../nbs/11_evaluation.ipynb #ac0b04e9
@@ -723,7 +724,7 @@ def plot_rocs(
     top[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
     return axes
 
-# %% ../nbs/11_evaluation.ipynb #5941314c
+# %% ../nbs/11_evaluation.ipynb #b3f3e071
 def _annotators(slides, table=None, prefix="pathologist_"):
     "Answers (slides, annotators): text, missing = not read. The model's missing answers are NO_EVIDENCE."
     columns = [c for c in slides.columns if str(c).startswith(prefix)]
@@ -737,6 +738,8 @@ def _annotators(slides, table=None, prefix="pathologist_"):
         model = table.set_index("slide_id")["predicted"].astype(object)
         name = "model" if "model" not in said else "model (predicted)"
         said[name] = model.where(model.notna(), NO_EVIDENCE).reindex(said.index)
+    if said.shape[1] < 2:
+        raise InputError("agreement needs two annotators: columns pathologist_<name> in the slides table")
     return said.where(said.notna(), None)
 
 # %% ../nbs/11_evaluation.ipynb #186fdea7
@@ -783,7 +786,7 @@ def _all_pairs(said, patient, weights):
         for pair in itertools.combinations(said.columns, 2)
     }
 
-# %% ../nbs/11_evaluation.ipynb #3d90fb2f
+# %% ../nbs/11_evaluation.ipynb #80161167
 def _robust(said, name):
     "(is in agreement with two others, can be: two others have read it), both (slides,) booleans."
     others = said.drop(columns=name)
@@ -818,10 +821,8 @@ def agreement(
     _low, _high, why; annotators: the means over an annotator's pairs, and robust, the percentage of the
     n_robust slides on which two others agree with it. A model without evidence disagrees, counted in
     n_no_evidence. Raises InputError for fewer than two annotators."""
-    said = _annotators(slides, table)
-    if said.shape[1] < 2:
-        raise InputError("agreement needs two annotators: columns pathologist_<name> in the slides table")
     patient, n = _patient_numbers(slides, slides)
+    said = _annotators(slides, table)
     weights = np.vstack([np.ones(n), _resamples(n, resamples, seed)])
     pairs = _all_pairs(said, patient, weights)
     rows = [
@@ -881,7 +882,7 @@ def _minors(slides, table, said):
         minor[name] = [set(_minor_names(v)) for v in found.astype(object).reindex(said.index)]
     return minor
 
-# %% ../nbs/11_evaluation.ipynb #3c61d2b5
+# %% ../nbs/11_evaluation.ipynb #c861e45e
 def minor_agreement(
     slides: pd.DataFrame,  # slides table with columns pathologist_<name>, minor_<name>
     table: pd.DataFrame | None = None,  # slide predictions of one method, with its column minor: "model"
@@ -891,12 +892,12 @@ def minor_agreement(
     """For every class, agreement of every two annotators on whether a slide shows it at all, as
     predominant or minor label. Columns as in `agreement`. A model without evidence disagrees. Raises
     InputError for fewer than two annotators and for minor labels that are neither a name nor a JSON list."""
+    patient, n = _patient_numbers(slides, slides)
     said = _annotators(slides, table)
     minor = _minors(slides, table, said)
     classes = {c for column in said for c in said[column].dropna()} | {
         c for column in minor for names in minor[column] for c in names
     }
-    patient, n = _patient_numbers(slides, slides)
     weights, rows = np.vstack([np.ones(n), _resamples(n, resamples, seed)]), []
     for name in sorted(classes - {NO_EVIDENCE}):
         shows = (said == name) | minor.map(lambda names: name in names)

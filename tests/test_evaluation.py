@@ -528,3 +528,12 @@ def test_pictures_of_methods_draw(tmp_path, n_methods):
 def test_no_torch():
     code = "import sys, deepslide_nb.evaluation; sys.exit('torch' in sys.modules or 'fastai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_agreement_refuses_a_slide_twice():
+    slides, table = readers(10)
+    for function in (agreement, minor_agreement):
+        with pytest.raises(InputError, match="'s0' occurs twice"):
+            function(pd.concat([slides, slides[:1]]), table)
+        with pytest.raises(InputError, match="two annotators"):
+            function(slides[["slide_id"]], table)
