@@ -172,10 +172,10 @@ def plot_overlay(
     _legend(ax, colors, {names[i] for i in np.unique(values.argmax(1))} if len(values) else set())
     return ax
 
-# %% ../nbs/13_overlays.ipynb #5eda63e4
+# %% ../nbs/13_overlays.ipynb #6b7c6935
 def plot_regions(
     slide,  # a Slide
-    regions: pd.DataFrame,  # name, geometry in level-0 pixels, from `read_geojson`
+    regions: pd.DataFrame,  # name, geometry in level-0 pixels, from `read_regions`
     ax=None,  # matplotlib axes, else a new figure
     classes=None,  # order of the classes, so that colours agree between figures
     title: str = "",  # above the picture
@@ -198,22 +198,25 @@ def plot_regions(
     _legend(ax, colors, set(regions["name"]))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #84560e92
+# %% ../nbs/13_overlays.ipynb #92699a42
 def plot_slide_row(
     slide,  # a Slide
     predictions: pd.DataFrame,  # predictions of this slide's tiles
-    regions: pd.DataFrame | None = None,  # its drawn regions, from `read_geojson`
+    regions: pd.DataFrame | None = None,  # its drawn regions, from `read_regions`
     title: str = "",  # above the row
     max_px: int = 800,  # longer side of each picture, pixels
+    attention: pd.DataFrame | None = None,  # its tiles with a column `attention`
 ):  # the figure
-    "One slide in a row: thumbnail | prediction | truth. Without regions, two pictures."
+    "One slide in a row: thumbnail | prediction | attention | truth, the last two where they are given."
     w, h = slide.dimensions
-    n = 2 if regions is None else 3
+    n = 2 + (attention is not None) + (regions is not None)
     height = float(np.clip(10 / n * h / w, 1.6, 3.6)) + 0.7
     fig, axes = plt.subplots(1, n, figsize=(10, height), layout="constrained")
     show_slide(slide, axes[0], "slide", max_px)
     plot_overlay(slide, predictions, ax=axes[1], title="prediction", max_px=max_px)
+    if attention is not None:
+        plot_overlay(slide, attention, "attention", axes[2], title="attention", max_px=max_px)
     if regions is not None:
-        plot_regions(slide, regions, axes[2], class_columns(predictions), "drawn regions", max_px)
+        plot_regions(slide, regions, axes[-1], class_columns(predictions), "drawn regions", max_px)
     fig.suptitle(title, fontsize=11)
     return fig

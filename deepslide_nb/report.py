@@ -10,7 +10,7 @@ __all__ = ['TEXT', 'FLATTER', 'TEMPLATE', 'write_table', 'read_table', 'read_sta
            'slide_rows', 'slide_pictures', 'setting_meanings', 'versions', 'saved_settings', 'read_run',
            'report_content', 'write_report']
 
-# %% ../nbs/15_report.ipynb #8d905c76
+# %% ../nbs/15_report.ipynb #701c45e0
 import base64
 import io
 import json
@@ -31,7 +31,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 import deepslide_nb
-from .aggregation import ENOUGH_SLIDES, LEARNED, class_columns
+from .aggregation import ATTENTION, ENOUGH_SLIDES, LEARNED, class_columns
 from .annotations import class_colors, read_regions
 from deepslide_nb.evaluation import (
     agreement,
@@ -305,7 +305,7 @@ def most_wrong(
     wrong = known[known.predicted != known.label].sort_values("prob_label", kind="stable")
     return wrong.groupby("slide_id", sort=False).head(per_slide).head(n)
 
-# %% ../nbs/15_report.ipynb #1bedd8c1
+# %% ../nbs/15_report.ipynb #2ec23649
 def save_tiles(
     chosen: pd.DataFrame,  # tiles
     slides: pd.DataFrame,
@@ -325,6 +325,7 @@ def slide_figure(
     row,  # a row of the slides table: path, mpp, annotations
     predictions: pd.DataFrame,  # of this slide
     path: Path,  # the PNG to write
+    attention: pd.DataFrame | None = None,  # of this slide, with a column `attention`
 ) -> (
     str
 ):  # 'row' for thumbnail, prediction and truth; 'tile' for a small picture; '' where the slide cannot be read
@@ -336,7 +337,7 @@ def slide_figure(
                     Image.fromarray(slide.thumbnail(128)).save(tmp, "PNG", optimize=True)
                 return "tile"
             regions = read_regions(row.annotations) if isinstance(row.annotations, str) else None
-            save_figure(plot_slide_row(slide, predictions, regions), path)
+            save_figure(plot_slide_row(slide, predictions, regions, attention=attention), path)
             return "row"
     except InputError:
         return ""
@@ -430,24 +431,35 @@ def agreement_figures(
     fig = _figure(plot_agreement(pairs))
     return [picture(fig, figures / "agreement.png", caption, f"Kappa. {values}")]
 
-# %% ../nbs/15_report.ipynb #197af816
+# %% ../nbs/15_report.ipynb #b8622138
 def slide_figures(
     slides: pd.DataFrame,  # to show
     predictions: pd.DataFrame,  # of these slides
     figures: Path,  # the folder
     workers: int,  # 0 for all cores
+    attention: pd.DataFrame | None = None,  # tiles with a column `attention`
 ) -> list[dict]:  # slide_id, file, kind
     "A picture of every slide with its predictions; slides that cannot be read have kind ''."
     tables = dict(list(predictions.groupby("slide_id")))
+    maps = {} if attention is None else dict(list(attention.groupby("slide_id")))
     names = [f"slide-{i:04d}.png" for i in range(len(slides))]
     jobs = [
-        delayed(slide_figure)(row, tables.get(row.slide_id, predictions.iloc[:0]), figures / name)
+        delayed(slide_figure)(row, tables.get(row.slide_id, predictions[:0]), figures / name, maps.get(row.slide_id))
         for row, name in zip(slides.itertuples(index=False), names)
     ]
     n_jobs = min(workers or os.cpu_count() or 1, 1 + len(jobs) // 12)
     kinds = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     bar = tqdm(zip(slides.slide_id, names, kinds), "figures", len(jobs), unit="slide", leave=False)
     return [{"slide_id": s, "file": name, "kind": kind} for s, name, kind in bar]
+
+
+def _attention(out, settings):
+    "The first attention method's share for every tile, in a column `attention`; None without such a method."
+    kinds = [m for m in settings.aggregation if m in ATTENTION]
+    if not kinds or not (out / "attention.parquet").exists():
+        return None
+    table = read_table(out / "attention.parquet")
+    return table[["slide_id", "x", "y", "size"]].assign(attention=table[kinds[0]]).dropna(subset="attention")
 
 
 def make_figures(
@@ -486,7 +498,7 @@ def make_figures(
             columns=[c for c in chosen if c.startswith("prob_") and c != "prob_label"]
         ).assign(file=files)
         made[name] = made[name].to_dict("records")
-    made["slides"] = slide_figures(shown, theirs, figures, settings.workers)
+    made["slides"] = slide_figures(shown, theirs, figures, settings.workers, _attention(out, settings))
     write_json(made, figures / "figures.json")
 
 # %% ../nbs/15_report.ipynb #30d23f8e
@@ -685,7 +697,7 @@ def versions() -> list[tuple[str, str]]:  # (part, version)
             found.append((part, "not installed"))
     return [*found, ("system", platform.platform())]
 
-# %% ../nbs/15_report.ipynb #9644985d
+# %% ../nbs/15_report.ipynb #2e77ff93
 def saved_settings(
     out: Path,  # a run folder
 ) -> Settings | None:  # None when there are none
@@ -755,6 +767,7 @@ def report_content(
         "agreement_table": _agreement_table(metrics),
         "methods": list(by_slide.method.unique()),
         "slide_rows": rows,
+        "attends": next((m for m in settings.aggregation if m in ATTENTION), ""),
         "minor": any(v.get("minor") for r in rows for v in r["verdicts"]),
         "hero": _hero(large, slides),
         "overlays": large,

@@ -368,7 +368,7 @@ def cached_slide(
     changed = os.stat(path).st_mtime_ns if os.path.exists(path) else None
     return _open_once(path, _known_mpp(mpp), changed, os.getpid())
 
-# %% ../nbs/02_slides.ipynb #2f3ac2fa
+# %% ../nbs/02_slides.ipynb #1bc90762
 COLUMNS = ["slide_id", "path", "label", "patient_id", "split", "mpp", "annotations"]
 SPLITS = ("train", "valid", "test")
 
@@ -383,10 +383,13 @@ def _read_csv(path):
         raise InputError(f"{path}: the file cannot be read ({e.strerror}).") from e
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count))
     rows, lines = [], []
-    for row in reader:
-        if any(cell.strip() for cell in row):
-            rows.append([unicodedata.normalize("NFC", cell.strip()) for cell in row])
-            lines.append(reader.line_num)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append([unicodedata.normalize("NFC", cell.strip()) for cell in row])
+                lines.append(reader.line_num)
+    except csv.Error as e:
+        raise InputError(f"{path}, line {reader.line_num}: not a table ({e}); correct that line.") from e
     if len(rows) < 2:
         raise InputError(f"{path}: there are no slides in it; give a header line and one line for each slide.")
     for row, line in zip(rows, lines):

@@ -13,10 +13,12 @@ import pandas as pd
 from PIL import Image
 
 from deepslide_nb.datasets import kfold_slides, use_fold
-from deepslide_nb.pipeline import read_table, run
+from deepslide_nb.evaluation import compare_aggregators, compare_pair
+from deepslide_nb.pipeline import run
+from deepslide_nb.report import read_table
 from deepslide_nb.settings import load_settings
 
-METHODS = "average,majority"
+METHODS = "average,majority,threshold,threshold_search,logistic,forest,svm,attention,grid_attention"
 
 
 def bags(real: Path) -> pd.DataFrame:
@@ -65,4 +67,11 @@ if __name__ == "__main__":
     changes |= dict(pair.split("=", 1) for pair in args.set)
     by_slide = cross_validate(slides, args.out, 5, load_settings(**changes))
     by_slide.to_csv(args.out / "slide_predictions.csv", index=False)
-    print(by_slide.to_string())
+    table = compare_aggregators(by_slide, slides)
+    cells = [f"{r.value:.2f} ({r.low:.2f} to {r.high:.2f})" for r in table.itertuples()]
+    print(f"{len(slides)} bags of {slides.patient_id.nunique()} patients, each judged once")
+    print(table.assign(cell=cells).pivot(index="method", columns="metric", values="cell").to_string())
+    for method in table.method.unique()[1:]:
+        pair = compare_pair(by_slide, method, table.method[0], slides)
+        print(f"{method} - {pair['second']}: accuracy {pair['difference']['accuracy']:+.2f} "
+              f"{pair['intervals']['accuracy']}, McNemar p {pair['p_mcnemar']:.2f}")  # fmt: skip
