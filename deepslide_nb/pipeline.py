@@ -411,7 +411,7 @@ def evaluate_step(
     step(out, "evaluate", key, ["metrics.json"], work)
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
-# %% ../nbs/16_pipeline.ipynb #62de5d21
+# %% ../nbs/16_pipeline.ipynb #0b2544a7
 def check_folder(
     out: Path,
     resume: bool,  # whether it may hold something
@@ -450,7 +450,7 @@ def finish(
         predictions,
         by_slide,
         metrics,
-        file_digest(out / "model" / "log.csv"),
+        [file_digest(out / f) for f in ("model/log.csv", "attention.parquet")],
         [fingerprint(p) for column in ("path", "annotations") for p in chosen[column].dropna()],
     )
     step(out, "figures", key, ["figures/figures.json"],
