@@ -85,7 +85,7 @@ def tomita(h, cells, net):
         a = np.exp(scores - scores.max())
         zs.append((a / a.sum(), (a / a.sum()) @ h.numpy().astype(float)))
     weights, z = np.array([a for a, _ in zs]).T, np.concatenate([z for _, z in zs])
-    return weights, numbers(net.head) @ z / len(W) + net.head.bias.detach().numpy()
+    return weights, numbers(net.head) @ z / np.sqrt(len(W)) + net.head.bias.detach().numpy()
 
 
 @pytest.mark.parametrize("n", SIZES)
