@@ -198,7 +198,7 @@ def plot_regions(
     _legend(ax, colors, set(regions["name"]))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #92699a42
+# %% ../nbs/13_overlays.ipynb #e844b328
 def plot_slide_row(
     slide,  # a Slide
     predictions: pd.DataFrame,  # predictions of this slide's tiles
@@ -210,12 +210,14 @@ def plot_slide_row(
     "One slide in a row: thumbnail | prediction | attention | truth, the last two where they are given."
     w, h = slide.dimensions
     n = 2 + (attention is not None) + (regions is not None)
-    height = float(np.clip(10 / n * h / w, 1.6, 3.6)) + 0.7
+    height = float(np.clip(10 / n * h / w, 1.6, 3.6)) + (0.7 if attention is None else 1.2)
     fig, axes = plt.subplots(1, n, figsize=(10, height), layout="constrained")
     show_slide(slide, axes[0], "slide", max_px)
     plot_overlay(slide, predictions, ax=axes[1], title="prediction", max_px=max_px)
     if attention is not None:
         plot_overlay(slide, attention, "attention", axes[2], title="attention", max_px=max_px)
+        for ax in axes:  # the colour bar would push its picture down
+            ax.set_anchor("N")
     if regions is not None:
         plot_regions(slide, regions, axes[-1], class_columns(predictions), "drawn regions", max_px)
     fig.suptitle(title, fontsize=11)
