@@ -198,7 +198,7 @@ def plot_regions(
     _legend(ax, colors, set(regions["name"]))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #e844b328
+# %% ../nbs/13_overlays.ipynb #19c29e26
 def plot_slide_row(
     slide,  # a Slide
     predictions: pd.DataFrame,  # predictions of this slide's tiles
@@ -215,7 +215,9 @@ def plot_slide_row(
     show_slide(slide, axes[0], "slide", max_px)
     plot_overlay(slide, predictions, ax=axes[1], title="prediction", max_px=max_px)
     if attention is not None:
-        plot_overlay(slide, attention, "attention", axes[2], title="attention", max_px=max_px)
+        even = "times an equal share"  # 1 where a tile has as much as each would have of an even attention
+        attention = attention.assign(**{even: attention["attention"] * len(attention)})
+        plot_overlay(slide, attention, even, axes[2], title="attention", max_px=max_px)
         for ax in axes:  # the colour bar would push its picture down
             ax.set_anchor("N")
     if regions is not None:
