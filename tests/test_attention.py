@@ -192,7 +192,7 @@ def test_votes_and_attention(bags, kind, tmp_path):
 
 
 def test_same_seed_same_network_and_not_trained_twice(bags, tmp_path, monkeypatch):
-    net, meta = train_attention(*bags, CLASSES, "attention", tmp_path / "a", epochs=3)
+    net, _ = train_attention(*bags, CLASSES, "attention", tmp_path / "a", epochs=3)
     again, _ = train_attention(*bags, CLASSES, "attention", tmp_path / "b", epochs=3)
     other, _ = train_attention(*bags, CLASSES, "attention", tmp_path / "c", epochs=3, seed=1)
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), again.parameters()))
@@ -259,7 +259,7 @@ def mosaics(tmp_path_factory):
     tiles, _ = make_tiles(slides, load_settings(tile_px=32, workers=1))
     torch.manual_seed(0)
     settings = load_settings(tile_px=32).model_dump(mode="json")
-    info = dict(arch="resnet18", classes=CLASSES[:2], tile_px=32, mpp=None, mean=[0.5] * 3, std=[0.2] * 3)
+    info = {"arch": "resnet18", "classes": CLASSES[:2], "tile_px": 32, "mpp": None, "mean": [0.5] * 3, "std": [0.2] * 3}
     save_model(make_network("resnet18", 2), info | {"settings": settings, "metrics": {}}, folder / "model")
     return slides, tiles, folder / "model"
 
@@ -297,7 +297,7 @@ def test_imagenet_model(mosaics, monkeypatch):
 
 
 def test_end_to_end(mosaics, tmp_path, monkeypatch):
-    slides, tiles, folder = mosaics
+    slides, tiles, _ = mosaics
     classes = CLASSES[:2]
     settings = load_settings(tile_px=32, epochs=1, tiles_per_slide=3, workers=1)
     model, meta, net, about = train_end_to_end(tiles, slides, classes, settings, tmp_path / "a")
