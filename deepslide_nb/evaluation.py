@@ -614,13 +614,14 @@ def compare_aggregators(
     table = pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high"])
     return table.astype({"value": float, "low": float, "high": float})
 
-# %% ../nbs/11_evaluation.ipynb #6ec4ce90
+# %% ../nbs/11_evaluation.ipynb #cf5b95d2
 def plot_comparison(
     table: pd.DataFrame,  # from `compare_aggregators`
     axes=None,  # one matplotlib axes for each metric, in a row, else a new figure
 ):  # the axes
     """Methods against metrics: a dot with its 95 % interval, one panel for each metric. A hollow dot has
     no interval. For all but the Brier score more is better."""
+    table = table.astype({"value": float, "low": float, "high": float})  # None, after JSON, becomes missing
     metrics, methods = list(table["metric"].unique()), list(table["method"].unique())
     if axes is None:
         size = (2 * len(metrics), 0.9 + 0.3 * len(methods))
@@ -831,13 +832,14 @@ def agreement(
     annotators = [_one_annotator(said, name, pairs, patient, weights) for name in said]
     return pd.DataFrame(rows), pd.DataFrame(annotators)
 
-# %% ../nbs/11_evaluation.ipynb #8fb172e1
+# %% ../nbs/11_evaluation.ipynb #6bf816b6
 def plot_agreement(
     pairs: pd.DataFrame,  # from `agreement`
     ax=None,  # matplotlib axes, else a new figure
     title: str = "",  # above the picture
 ):  # the axes
     "Every annotator against every other: kappa, percent agreement below it, shaded by kappa."
+    pairs = pairs.astype({"kappa": float, "percent": float})  # None, after JSON, becomes missing
     names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     ax = ax or plt.subplots(figsize=(1.6 + 0.85 * len(names), 1 + 0.6 * len(names)), layout="constrained")[1]
     kappa = np.full((len(names), len(names)), np.nan)

@@ -537,3 +537,16 @@ def test_agreement_refuses_a_slide_twice():
             function(pd.concat([slides, slides[:1]]), table)
         with pytest.raises(InputError, match="two annotators"):
             function(slides[["slide_id"]], table)
+
+
+def test_pictures_take_tables_that_were_json(tmp_path):
+    slides, _ = readers(10)
+    pairs, _ = agreement(slides.assign(pathologist_X="a", pathologist_Y="a", pathologist_Z="a"), resamples=50)
+    by_slide, slides = methods_of()
+    table = compare_aggregators(by_slide.assign(label="class 0_/ü"), slides, 50)
+    for found, plot in ((pairs, plot_agreement), (table, plot_comparison)):
+        records = found.astype(object).where(found.notna(), None).to_dict("records")
+        assert plain(records)
+        ax = plot(pd.DataFrame(records))
+        (ax if plot is plot_agreement else ax[0]).figure.savefig(tmp_path / "x.png")
+    matplotlib.pyplot.close("all")
