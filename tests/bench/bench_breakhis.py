@@ -45,9 +45,9 @@ def cross_validate(slides: pd.DataFrame, out: Path, k: int, settings) -> pd.Data
     folds, tables = kfold_slides(slides, k, settings.seed), []
     for fold in range(k):
         table = use_fold(folds, fold)
-        (out / f"fold{fold}").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         table.drop(columns="fold").to_csv(out / f"fold{fold}.csv", index=False)
-        run(out / f"fold{fold}.csv", out / f"fold{fold}", settings, resume=(out / f"fold{fold}/work").exists())
+        run(out / f"fold{fold}.csv", out / f"fold{fold}", settings, resume=True)
         found = read_table(out / f"fold{fold}" / "slide_predictions.csv")
         tables.append(found[found.slide_id.isin(table.slide_id[table.split == "test"])])
     return pd.concat(tables, ignore_index=True)
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--real", type=Path, default=Path(__file__).parents[3] / "shared" / "real")
     parser.add_argument("set", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     slides = bags(args.real)
     slides = in_grey(slides, args.out / "grey") if args.grey else slides
     changes = {"tile_px": 112, "epochs": args.epochs, "aggregation": METHODS, "background": "benign"}

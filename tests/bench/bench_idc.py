@@ -43,7 +43,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--real", type=Path, default=Path(__file__).parents[3] / "shared" / "real")
     parser.add_argument("set", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     px = 64  # one tile is one box: 50 pixels at 4 microns
     changes = {"tile_px": px, "mpp": 50 * 4.0 / px, "border": "drop", "tissue": "none", "epochs": args.epochs}
     settings = load_settings(**changes | dict(pair.split("=", 1) for pair in args.set))
