@@ -10,7 +10,7 @@ __all__ = ['TEXT', 'FLATTER', 'TEMPLATE', 'write_table', 'read_table', 'read_sta
            'slide_rows', 'slide_pictures', 'setting_meanings', 'versions', 'saved_settings', 'read_run',
            'report_content', 'write_report']
 
-# %% ../nbs/15_report.ipynb #701c45e0
+# %% ../nbs/15_report.ipynb #b1ced56a
 import base64
 import io
 import json
@@ -37,6 +37,7 @@ from deepslide_nb.evaluation import (
     agreement,
     compare_aggregators,
     compare_pair,
+    minor_agreement,
     plot_agreement,
     plot_comparison,
     plot_confusion,
@@ -144,7 +145,7 @@ def judged_slides(
             return split, slides[slides.split == split]
     return "all", slides
 
-# %% ../nbs/15_report.ipynb #dcaf6fa9
+# %% ../nbs/15_report.ipynb #5e6e6b20
 def judge(
     predictions: pd.DataFrame,
     by_slide: pd.DataFrame,  # slide predictions, one or several methods
@@ -178,9 +179,11 @@ def _agreement(by_slide, chosen, seed):
     "Pairs and annotators of Wei's protocol, with the first method as one of them; None without pathologists."
     if not any(c.startswith("pathologist_") and chosen[c].notna().any() for c in chosen):
         return None
-    first = by_slide[by_slide.method == by_slide.method.iloc[0]]
-    pairs, annotators = agreement(chosen, first[first.slide_id.isin(chosen.slide_id)], seed=seed)
-    return {"pairs": pairs.to_dict("records"), "annotators": annotators.to_dict("records")}
+    first = by_slide[(by_slide.method == by_slide.method.iloc[0]) & by_slide.slide_id.isin(chosen.slide_id)]
+    found = dict(zip(("pairs", "annotators"), agreement(chosen, first, seed=seed)))
+    if any(c.startswith("minor_") and chosen[c].notna().any() for c in chosen):
+        found["minor"] = minor_agreement(chosen, first, seed=seed)
+    return {k: table.to_dict("records") for k, table in found.items()}
 
 
 def _limits(result, truth):
@@ -697,7 +700,7 @@ def versions() -> list[tuple[str, str]]:  # (part, version)
             found.append((part, "not installed"))
     return [*found, ("system", platform.platform())]
 
-# %% ../nbs/15_report.ipynb #2e77ff93
+# %% ../nbs/15_report.ipynb #eacf80cf
 def saved_settings(
     out: Path,  # a run folder
 ) -> Settings | None:  # None when there are none
@@ -765,6 +768,7 @@ def report_content(
         "method_tables": [t for t in (_comparison_table(metrics), _pair_table(metrics)) if t],
         "agreement_figures": [{**r, "src": data_uri(figures / r["file"])} for r in made["agreement"]],
         "agreement_table": _agreement_table(metrics),
+        "minor_table": _minor_table(metrics),
         "methods": list(by_slide.method.unique()),
         "slide_rows": rows,
         "attends": next((m for m in settings.aggregation if m in ATTENTION), ""),
@@ -780,7 +784,7 @@ def report_content(
     }
     return content | _sentences(content, slides, metrics, made)
 
-# %% ../nbs/15_report.ipynb #d68ab16e
+# %% ../nbs/15_report.ipynb #81fca06b
 def _plain_cards(table, classes):
     "Head numbers where there is nothing to judge: how many slides, tiles, and slides of each class."
     cards = [("Slides", f"{len(table):,}", f"{int(table.n_tiles.sum()):,} tiles predicted")]
@@ -849,6 +853,12 @@ def _with_interval(value, found, form=".2f"):
     return f"{value:{form}}" + (f" ({found[0]:{form}} to {found[1]:{form}})" if found else "")
 
 
+def _cell(row, key, form=".2f"):
+    "The figure `key` of a row with its interval from the fields `key`_low and `key`_high."
+    ends = [row[f"{key}_low"], row[f"{key}_high"]]
+    return _with_interval(row[key], None if None in ends else ends, form)
+
+
 def _class_table(found, method):
     "Precision, recall and so on of each class."
     if not found:
@@ -904,17 +914,26 @@ def _agreement_table(metrics):
     if not metrics["agreement"]:
         return None
 
-    def cell(row, key, form=".2f"):
-        ends = [row[f"{key}_low"], row[f"{key}_high"]]
-        return _with_interval(row[key], None if None in ends else ends, form)
-
     rows = [
-        [a["annotator"], cell(a, "kappa"), cell(a, "percent", ".0f"), cell(a, "robust", ".0f")]
+        [a["annotator"], _cell(a, "kappa"), _cell(a, "percent", ".0f"), _cell(a, "robust", ".0f")]
         for a in metrics["agreement"]["annotators"]
     ]
     caption = "Each annotator's mean with all the others, after Wei and others (2019); 95 % intervals over patients"
     columns = ["annotator", "kappa", "agreement, %", "robust agreement, %"]
     return {"caption": caption, "columns": columns, "rows": rows}
+
+
+def _minor_table(metrics):
+    "Whether two annotators see a class on the same slides at all, where minor labels were given."
+    if not (metrics["agreement"] or {}).get("minor"):
+        return None
+
+    rows = [
+        [m["class"], f"{m['first']} and {m['second']}", f"{m['n']:,}", _cell(m, "kappa"), _cell(m, "percent", ".0f")]
+        for m in metrics["agreement"]["minor"]
+    ]
+    caption = "Is the class on the slide at all, as predominant or minor label?"
+    return {"caption": caption, "columns": ["class", "annotators", "slides", "kappa", "agreement, %"], "rows": rows}
 
 
 def _settings_rows(settings):

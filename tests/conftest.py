@@ -90,13 +90,14 @@ EVERY = ("threshold", "average", "majority", "threshold_search", "deepslide", "l
 
 @pytest.fixture(scope="session")
 def read_by_three(tiny, tmp_path_factory):
-    "The tiny slides with paths from the root and the words of two pathologists, one of whom errs on one slide in four."
+    "The tiny slides with paths from the root and the words of two pathologists: one gives minor labels, one errs on one in four."
     from deepslide_nb.report import write_table
 
     table = pd.read_csv(tiny)
     table["path"] = [str(tiny.parent / p) for p in table.path]
     table["pathologist_Ann"] = table.label
     table["pathologist_Bo"] = np.where(np.arange(len(table)) % 4 == 1, "calm", table.label)
+    table["minor_Ann"] = np.where(table.label == "busy", '["calm"]', None)
     path = tmp_path_factory.mktemp("read") / "slides.csv"
     write_table(table, path)
     return path

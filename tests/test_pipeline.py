@@ -132,6 +132,7 @@ def test_every_method_judges_the_same_slides(every_run):
     assert tuple(metrics["slides"]) == EVERY and len(metrics["pairs"]) == len(EVERY) - 1
     assert {r["method"] for r in metrics["comparison"]} == set(EVERY)
     assert {a["annotator"] for a in metrics["agreement"]["annotators"]} == {"Ann", "Bo", "model"}
+    assert {m["class"] for m in metrics["agreement"]["minor"]} == {"busy", "calm"}
     assert np.median([s["accuracy"] for s in metrics["slides"].values()]) == 1
 
 
@@ -144,7 +145,7 @@ def test_attention_adds_up_to_one(every_run):
 
 def test_report_compares_the_methods(every_run):
     text = (every_run / "report.html").read_text(encoding="utf-8")
-    for words in ("The methods compared", "Agreement with pathologists", "grid_attention", "Brier", "McNemar", "robust", "by heart"):
+    for words in ("The methods compared", "Agreement with pathologists", "grid_attention", "Brier", "McNemar", "robust", "by heart", "minor label"):
         assert words in text
     names = {p.name for p in (every_run / "figures").iterdir()}
     assert names >= {"comparison.png", "rocs.png", "agreement.png"}
