@@ -632,7 +632,7 @@ def predict(
     by_slide = aggregate_step(every, asked, slides, by_attention, out, settings)
     return finish(out, slides, slides, tiles, predictions, by_slide, settings)
 
-# %% ../nbs/16_pipeline.ipynb #1ede3db3
+# %% ../nbs/16_pipeline.ipynb #da9011a5
 def read_predictions(
     path: Path,  # a run folder, predictions.parquet, or a CSV of tile or slide predictions
     slides: pd.DataFrame,
@@ -671,6 +671,9 @@ def evaluate(
     out, settings = Path(out), load_settings()
     check_folder(out, resume=False)
     slides = read_slides(path)
+    if (Path(predictions) / "splits.csv").is_file():  # of a run: slides that it learned from are no test
+        splits = read_table(Path(predictions) / "splits.csv").set_index("slide_id").split
+        slides["split"] = slides.split.fillna(slides.slide_id.map(splits)).astype("str")
     tiles, by_slide = read_predictions(Path(predictions), slides, settings)
     classes = class_columns(by_slide)
     theirs = slides[slides.slide_id.isin(by_slide.slide_id)].reset_index(drop=True)

@@ -207,6 +207,12 @@ def test_predict_without_labels_then_evaluate(tiny, tiny_run, tmp_path):
         assert metrics["slides"]["average"]["n"] == 16 and metrics["slides"]["average"]["accuracy"] == 1
 
 
+def test_evaluate_a_run_on_its_test_slides(tiny, tiny_run, tmp_path):
+    evaluate(tiny_run, tiny, tmp_path / "again")
+    again, first = (json.loads((p / "metrics.json").read_text()) for p in (tmp_path / "again", tiny_run))
+    assert again["split"] == "test" and again["slides"] == first["slides"]
+
+
 def test_predict_one_slide_and_a_folder(tiny, tiny_run, tmp_path):
     tif = sorted((tiny.parent / "slides").glob("*.tif"))[0]
     predict(tiny_run / "model", tif, tmp_path / "one", slide_mpp=1.0, workers=1)
