@@ -73,5 +73,6 @@ if __name__ == "__main__":
     print(table.assign(cell=cells).pivot(index="method", columns="metric", values="cell").to_string())
     for method in table.method.unique()[1:]:
         pair = compare_pair(by_slide, method, table.method[0], slides)
+        low, high = pair["intervals"]["accuracy"]
         print(f"{method} - {pair['second']}: accuracy {pair['difference']['accuracy']:+.2f} "
-              f"{pair['intervals']['accuracy']}, McNemar p {pair['p_mcnemar']:.2f}")  # fmt: skip
+              f"({low:+.2f} to {high:+.2f}), McNemar p {pair['p_mcnemar']:.2f}")  # fmt: skip

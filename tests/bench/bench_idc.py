@@ -1,9 +1,9 @@
 """The IDC slide of shared/real: boxes as labels, a classifier trained on one part of the slide, judged on another.
 
-    python tests/bench/bench_idc.py OUT [--epochs 20] [--overlap 0.5] [--real ../shared/real] [key=value ...]
+    python tests/bench/bench_idc.py OUT [--epochs 20] [--overlap 0] [--real ../shared/real] [key=value ...]
 
 The slide is cut into four upright bands with as many labelled tiles each. Every band is judged once, by a network
-that learned from two others, cut with overlap, and chose its epoch on the third. All of it is one patient: the figure says how well a
+that learned from two others and chose its epoch on the third. All of it is one patient: the figure says how well a
 classifier fills in a slide that was half annotated, not how it does on another woman's."""
 
 import argparse
@@ -43,7 +43,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--overlap", type=float, default=0.5, help="of the tiles to learn from")
+    parser.add_argument("--overlap", type=float, default=0.0, help="of the tiles to learn from")
     parser.add_argument("--real", type=Path, default=Path(__file__).parents[3] / "shared" / "real")
     parser.add_argument("set", nargs="*")
     args = parser.parse_intermixed_args()
