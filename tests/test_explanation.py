@@ -1,5 +1,7 @@
 "Maps by hand against the package, LIME that repeats, slide heatmaps, and the checks of maps."
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,6 +190,32 @@ def test_slide_map_of_any_size(model, slide):
     assert large.shape == (160, 240) and small.shape == (8, 12)
     assert np.isclose(np.nanmean(large[:128, :192]), np.nanmean(small), rtol=0.1)
     assert np.isnan(slide_cam(model, META, slide, tiles[:0], TARGET, max_px=30)).all()
+
+
+def test_slide_map_has_flat_memory(model, monkeypatch):
+    "A slide of 100,000 x 100,000 pixels: ten times the tiles, the same peak."
+    from deepslide_nb import explanation
+
+    class Sparse:
+        dimensions = (100_000, 100_000)
+
+        def read(self, x, y, size, px):
+            return np.zeros((px, px, 3), np.uint8)
+
+    monkeypatch.setattr(explanation, "network_input", lambda model, meta, pixels: pixels)
+    monkeypatch.setattr(explanation, "grad_cam", lambda model, x, *_: np.ones((len(x), 2, 2), np.float32))
+
+    def peak(n):
+        tiles = pd.DataFrame({"x": np.arange(n) * 17, "y": np.arange(n) * 17, "size": 512})
+        tracemalloc.start()
+        heat = slide_cam(model, META, Sparse(), tiles, TARGET)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert heat.shape == (512, 512) and np.nanmin(heat) == np.nanmax(heat) == 1
+        return top
+
+    few, many = peak(500), peak(5000)
+    assert many < 1.1 * few < 20e6
 
 
 def test_scramble(model, x):
