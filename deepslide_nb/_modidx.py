@@ -445,6 +445,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'deepslide_nb.report.report_content': ('report.html#report_content', 'deepslide_nb/report.py'),
                                      'deepslide_nb.report.result_figures': ('report.html#result_figures', 'deepslide_nb/report.py'),
                                      'deepslide_nb.report.save_figure': ('report.html#save_figure', 'deepslide_nb/report.py'),
+                                     'deepslide_nb.report.save_maps': ('report.html#save_maps', 'deepslide_nb/report.py'),
                                      'deepslide_nb.report.save_tiles': ('report.html#save_tiles', 'deepslide_nb/report.py'),
                                      'deepslide_nb.report.saved_settings': ('report.html#saved_settings', 'deepslide_nb/report.py'),
                                      'deepslide_nb.report.setting_meanings': ('report.html#setting_meanings', 'deepslide_nb/report.py'),

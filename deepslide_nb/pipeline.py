@@ -411,7 +411,7 @@ def evaluate_step(
     step(out, "evaluate", key, ["metrics.json"], work)
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
-# %% ../nbs/16_pipeline.ipynb #0b2544a7
+# %% ../nbs/16_pipeline.ipynb #ec059f72
 def check_folder(
     out: Path,
     resume: bool,  # whether it may hold something
@@ -437,6 +437,7 @@ def finish(
     tiles: pd.DataFrame,
     predictions: pd.DataFrame,
     by_slide: pd.DataFrame,
+    model_folder: Path,  # of the classifier
     settings: Settings,
 ) -> Path:  # of report.html
     "The steps after the verdicts: evaluate, figures, report."
@@ -454,7 +455,7 @@ def finish(
         [fingerprint(p) for column in ("path", "annotations") for p in chosen[column].dropna()],
     )
     step(out, "figures", key, ["figures/figures.json"],
-         lambda _: make_figures(out, slides, tiles, predictions, by_slide, metrics, settings))  # fmt: skip
+         lambda _: make_figures(out, slides, tiles, predictions, by_slide, metrics, settings, model_folder))  # fmt: skip
     key = step_key("report", settings, key, versions(), str(out.resolve()), file_digest(TEMPLATE))
     step(out, "report", key, ["report.html"], lambda _: write_report(out) and None)
     return out / "report.html"
@@ -485,7 +486,7 @@ def run(
     by_slide = aggregate_step(predictions, asked, chosen, by_attention, out, settings)
     if asked is slides:
         keep_lessons(predictions, slides, model)
-    return finish(out, slides, chosen, tiles, predictions, by_slide, settings)
+    return finish(out, slides, chosen, tiles, predictions, by_slide, model, settings)
 
 
 def keep_lessons(
@@ -590,7 +591,7 @@ def _is_tile(path):
     except InputError:
         return False
 
-# %% ../nbs/16_pipeline.ipynb #f15e7260
+# %% ../nbs/16_pipeline.ipynb #3ddd67cd
 def predict(
     model,  # a model folder, or a run folder
     path,  # as for `find_slides`
@@ -630,7 +631,7 @@ def predict(
     old, theirs = read_lessons(folder) if set(settings.aggregation) & set(FITTED) else (pd.DataFrame(),) * 2
     every, asked = (pd.concat(t, ignore_index=True) for t in ((theirs, predictions), (old, new)))
     by_slide = aggregate_step(every, asked, slides, by_attention, out, settings)
-    return finish(out, slides, slides, tiles, predictions, by_slide, settings)
+    return finish(out, slides, slides, tiles, predictions, by_slide, folder, settings)
 
 # %% ../nbs/16_pipeline.ipynb #da9011a5
 def read_predictions(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TEXT', 'FLATTER', 'TEMPLATE', 'write_table', 'read_table', 'read_stamps', 'write_json', 'read_failures',
            'judged_slides', 'judge', 'percent', 'number', 'save_figure', 'plot_learning', 'pick_examples', 'most_wrong',
-           'save_tiles', 'slide_figure', 'picture', 'result_figures', 'method_figures', 'agreement_figures',
-           'slide_figures', 'make_figures', 'interval_text', 'verdict_cards', 'count_table', 'input_tables', 'data_uri',
-           'slide_rows', 'slide_pictures', 'setting_meanings', 'versions', 'saved_settings', 'read_run',
-           'report_content', 'write_report']
+           'save_tiles', 'save_maps', 'slide_figure', 'picture', 'result_figures', 'method_figures',
+           'agreement_figures', 'slide_figures', 'make_figures', 'interval_text', 'verdict_cards', 'count_table',
+           'input_tables', 'data_uri', 'slide_rows', 'slide_pictures', 'setting_meanings', 'versions', 'saved_settings',
+           'read_run', 'report_content', 'write_report']
 
 # %% ../nbs/15_report.ipynb #b1ced56a
 import base64
@@ -308,7 +308,7 @@ def most_wrong(
     wrong = known[known.predicted != known.label].sort_values("prob_label", kind="stable")
     return wrong.groupby("slide_id", sort=False).head(per_slide).head(n)
 
-# %% ../nbs/15_report.ipynb #2ec23649
+# %% ../nbs/15_report.ipynb #03a1dfdd
 def save_tiles(
     chosen: pd.DataFrame,  # tiles
     slides: pd.DataFrame,
@@ -321,6 +321,29 @@ def save_tiles(
     for name, pixels in zip(names, read_tiles(chosen, slides, min(px, 128))):
         with whole_file(figures / name) as tmp:
             Image.fromarray(pixels).save(tmp, "PNG", optimize=True)
+    return names
+
+
+def save_maps(
+    chosen: pd.DataFrame,  # tiles with `predicted`
+    slides: pd.DataFrame,
+    model_folder: Path,  # of the classifier
+    figures: Path,  # the folder
+    stem: str,  # start of the file names
+) -> list[str]:  # file names, in the order of the tiles
+    "Write tiles under the Grad-CAM of the class they were called, each map scaled to its own strongest place."
+    from deepslide_nb.explanation import grad_cam, network_input, scaled, stretch
+    from deepslide_nb.training import load_model
+
+    model, meta = load_model(model_folder)
+    names = [f"{stem}-{i:02d}.png" for i in range(len(chosen))]
+    tiles = read_tiles(chosen, slides, meta["tile_px"])
+    for name, called, pixels in zip(names, chosen.predicted, tiles):
+        x = network_input(model, meta, pixels[None])
+        heat = scaled(stretch(grad_cam(model, x, meta["classes"].index(called)), pixels.shape[:2]))[0]
+        mixed = 0.45 * pixels + 0.55 * 255 * plt.get_cmap("viridis")(heat)[..., :3]
+        with whole_file(figures / name) as tmp:
+            Image.fromarray(mixed.astype(np.uint8)).resize((128, 128)).save(tmp, "PNG", optimize=True)
     return names
 
 
@@ -434,7 +457,7 @@ def agreement_figures(
     fig = _figure(plot_agreement(pairs))
     return [picture(fig, figures / "agreement.png", caption, f"Kappa. {values}")]
 
-# %% ../nbs/15_report.ipynb #b8622138
+# %% ../nbs/15_report.ipynb #3c143f38
 def slide_figures(
     slides: pd.DataFrame,  # to show
     predictions: pd.DataFrame,  # of these slides
@@ -473,6 +496,7 @@ def make_figures(
     by_slide: pd.DataFrame,
     metrics: dict,
     settings: Settings,
+    model_folder: Path | None = None,  # of the classifier, for maps of the most wrong tiles
 ):
     "Write every picture of the report and figures/figures.json, which says what they show."
     figures = out / "figures"
@@ -501,6 +525,9 @@ def make_figures(
             columns=[c for c in chosen if c.startswith("prob_") and c != "prob_label"]
         ).assign(file=files)
         made[name] = made[name].to_dict("records")
+    if model_folder and len(wrong):
+        for tile, name in zip(made["wrong"], save_maps(wrong, slides, model_folder, figures, "wrong-map")):
+            tile["map"] = name
     made["slides"] = slide_figures(shown, theirs, figures, settings.workers, _attention(out, settings))
     write_json(made, figures / "figures.json")
 
@@ -784,7 +811,7 @@ def report_content(
     }
     return content | _sentences(content, slides, metrics, made)
 
-# %% ../nbs/15_report.ipynb #81fca06b
+# %% ../nbs/15_report.ipynb #48a07be2
 def _plain_cards(table, classes):
     "Head numbers where there is nothing to judge: how many slides, tiles, and slides of each class."
     cards = [("Slides", f"{len(table):,}", f"{int(table.n_tiles.sum()):,} tiles predicted")]
@@ -837,6 +864,7 @@ def _wrong(made, figures, colors):
     return [
         {
             "src": data_uri(figures / t["file"]),
+            "map": data_uri(figures / t["map"]) if t.get("map") else None,
             "alt": f"Tile of slide {t['slide_id']}, {t['label']} called {t['predicted']}",
             "caption": f"{t['label']} called {t['predicted']} ({percent(t['confidence'])})",
             "detail": f"{t['slide_id']}, x {t['x']}, y {t['y']}",
