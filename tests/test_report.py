@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from deepslide_nb.report import judge, judged_slides, report_content
+from deepslide_nb.report import judge, judged_slides, read_table, report_content, save_maps
 from deepslide_nb.settings import InputError
 
 
@@ -79,6 +80,15 @@ def test_report_tells_what_it_must(tiny_run):
     text = (tiny_run / "report.html").read_text(encoding="utf-8")
     for words in ("Not for diagnosis", "tissue_min", "Python", "Sample tiles", "By class", "prefers-color-scheme"):
         assert words in text
+
+
+def test_maps_of_tiles_follow_the_class(tiny_run, tmp_path):
+    tiles = read_table(tiny_run / "predictions.parquet").head(2)
+    slides, chosen = read_table(tiny_run / "slides.csv"), [tiles.assign(predicted=c) for c in ("busy", "calm")]
+    names = [save_maps(c, slides, tiny_run / "model", tmp_path, stem) for c, stem in zip(chosen, ("b", "c"))]
+    assert names == [["b-00.png", "b-01.png"], ["c-00.png", "c-01.png"]]
+    busy, calm = (np.asarray(Image.open(tmp_path / n[0])) for n in names)
+    assert busy.shape == (128, 128, 3) and (busy != calm).any()
 
 
 def test_report_of_nothing(tmp_path):
