@@ -308,7 +308,7 @@ def most_wrong(
     wrong = known[known.predicted != known.label].sort_values("prob_label", kind="stable")
     return wrong.groupby("slide_id", sort=False).head(per_slide).head(n)
 
-# %% ../nbs/15_report.ipynb #03a1dfdd
+# %% ../nbs/15_report.ipynb #927cfe32
 def save_tiles(
     chosen: pd.DataFrame,  # tiles
     slides: pd.DataFrame,
@@ -336,11 +336,12 @@ def save_maps(
     from deepslide_nb.training import load_model
 
     model, meta = load_model(model_folder)
+    layer = model.layer4 if meta["tile_px"] >= 96 else model.layer3  # a cell of layer4 is 32 pixels wide
     names = [f"{stem}-{i:02d}.png" for i in range(len(chosen))]
     tiles = read_tiles(chosen, slides, meta["tile_px"])
     for name, called, pixels in zip(names, chosen.predicted, tiles):
         x = network_input(model, meta, pixels[None])
-        heat = scaled(stretch(grad_cam(model, x, meta["classes"].index(called)), pixels.shape[:2]))[0]
+        heat = scaled(stretch(grad_cam(model, x, meta["classes"].index(called), layer), pixels.shape[:2]))[0]
         mixed = 0.45 * pixels + 0.55 * 255 * plt.get_cmap("viridis")(heat)[..., :3]
         with whole_file(figures / name) as tmp:
             Image.fromarray(mixed.astype(np.uint8)).resize((128, 128)).save(tmp, "PNG", optimize=True)
