@@ -127,10 +127,10 @@ def read_failures(
             for name, stamp in read_stamps(out).items() for f in stamp["failures"]]  # fmt: skip
     return pd.DataFrame(rows, columns=["slide_id", "step", "error"])
 
-# %% ../nbs/15_report.ipynb #47bd935b
+# %% ../nbs/15_report.ipynb #0cd9313d
 FLATTER = {
     "valid": "There are no test slides. The figures are of the validation slides, which also chose the best "
-    "epoch, so they flatter the classifier.",
+    "epoch and every searched threshold, so they flatter the classifier.",
     "train": "There are neither test nor validation slides. The figures are of the slides that the network "
     "learned from and say nothing about new ones.",
 }
