@@ -1,0 +1,16 @@
+// Small helpers to build controls that a keyboard and a screen reader can use.
+
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "style") Object.assign(made.style, value);
+    else if (name in made) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export function button(text, label, onclick, properties = {}) {
+  return element("button", { type: "button", textContent: text, ariaLabel: label, title: label, onclick, ...properties });
+}
