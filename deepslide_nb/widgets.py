@@ -104,7 +104,7 @@ class TileServer:
                 self._kept.popitem(last=False)
         return made
 
-# %% ../nbs/14_widgets.ipynb #18558ab5
+# %% ../nbs/14_widgets.ipynb #54cf9410
 LAYER_PX = 2048  # most pixels along a side of a layer's picture
 
 
@@ -112,9 +112,9 @@ def layer_size(
     dimensions: tuple[int, int],  # of the slide, level-0 pixels
     tiles: pd.DataFrame,  # x, y, size
 ) -> tuple[int, int]:  # height and width of a picture
-    "The picture in which a tile has four pixels along its side, at most `LAYER_PX` along the longer side."
+    "The picture in which a tile has 16 pixels along its side, at most `LAYER_PX` along the longer side."
     w, h = dimensions
-    wanted = 4 * max(w, h) / tiles["size"].min() if len(tiles) else 1
+    wanted = 16 * max(w, h) / tiles["size"].min() if len(tiles) else 1
     scale = min(wanted, LAYER_PX, max(w, h)) / max(w, h)
     return max(1, round(h * scale)), max(1, round(w * scale))
 
@@ -157,7 +157,7 @@ def tissue_layer(
     picture[~mask] = (0.25, 0.25, 0.25, 1)
     return picture, {"classes": [["not tissue", "#404040"]]}
 
-# %% ../nbs/14_widgets.ipynb #b901257e
+# %% ../nbs/14_widgets.ipynb #8373064c
 def _built(name):
     "The text of a file that the build makes of js/."
     path = resources.files("deepslide_nb") / "static" / name
@@ -169,6 +169,8 @@ def _built(name):
 class ViewerModel(anywidget.AnyWidget):
     "What Python and the browser both know of a viewer; use `SlideViewer`."
 
+    _esm = traitlets.Unicode().tag(sync=True)  # the JavaScript
+    _css = traitlets.Unicode().tag(sync=True)
     slide = traitlets.Dict().tag(sync=True)  # name, width, height, mpp, tile, downsamples
     height = traitlets.Int(460).tag(sync=True)  # of the picture, screen pixels
     view = traitlets.List([0, 0, 0]).tag(sync=True)  # x, y of the middle, level-0 pixels along a screen pixel
@@ -180,7 +182,7 @@ class ViewerModel(anywidget.AnyWidget):
     message = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
-# %% ../nbs/14_widgets.ipynb #fd4d3ba9
+# %% ../nbs/14_widgets.ipynb #79b31205
 class SlideViewer:
     """A slide to zoom into, with layers over it; `.widget` is what a notebook shows.
 
@@ -206,8 +208,7 @@ class SlideViewer:
         w, h = self.slide.dimensions
         about = {"name": self.slide.path.name, "width": w, "height": h, "mpp": self.slide.mpp or mpp}
         about |= {"tile": VIEW_TILE, "downsamples": view_levels(self.slide)}
-        self.widget = ViewerModel(slide=about, height=height)
-        self.widget.add_traits(**{name: traitlets.Unicode(text).tag(sync=True) for name, text in texts.items()})
+        self.widget = ViewerModel(slide=about, height=height, **texts)
         self.widget.on_msg(self._receive)
         self._classes = list(classes)
         self._add("regions", "regions", b"", {}, 1.0)
