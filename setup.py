@@ -12,7 +12,7 @@ from setuptools.errors import ExecError
 
 ROOT = Path(__file__).resolve().parent
 JS, STATIC = ROOT / "js", ROOT / "deepslide_nb" / "static"
-MADE = [STATIC / "viewer.js", STATIC / "viewer.css"]
+MADE = [STATIC / f"{name}.{kind}" for name in ("viewer", "panel", "browser") for kind in ("js", "css")]
 LEAST_NODE = 18  # what esbuild needs
 
 

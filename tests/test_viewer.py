@@ -15,7 +15,7 @@ from PIL import Image
 from deepslide_nb.annotations import read_regions
 from deepslide_nb.settings import InputError
 from deepslide_nb.slides import open_slide
-from deepslide_nb.widgets import VIEW_TILE, SlideViewer, TileServer, layer_size, tile_jpeg, value_layer, view_levels
+from deepslide_nb.viewer import VIEW_TILE, SlideViewer, TileServer, layer_size, tile_jpeg, value_layer, view_levels
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_real_slides(real, name):
 
 
 def test_server_keeps_and_is_shared(pyramid, monkeypatch):
-    monkeypatch.setattr("deepslide_nb.widgets.KEEP_TILES", 3)
+    monkeypatch.setattr("deepslide_nb.viewer.KEEP_TILES", 3)
     with open_slide(pyramid) as slide:
         server, level = TileServer(slide), len(view_levels(slide)) - 1
         places = [(level, c, r) for c in range(4) for r in range(3)]
@@ -187,7 +187,7 @@ def test_close_gives_back(pyramid):
         slide.read(0, 0, 10, 10)
 
 
-CELL = """from deepslide_nb.widgets import SlideViewer
+CELL = """from deepslide_nb.viewer import SlideViewer
 import pandas as pd, time, threading
 tiles = pd.read_json("tiles.json")
 viewer = SlideViewer("slide.tif", tiles, save_to="drawn.geojson", classes=["tumour", "normal"])

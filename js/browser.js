@@ -1,0 +1,5 @@
+import "./browser.css";
+
+function render({ model, el }) {}
+
+export default { render };

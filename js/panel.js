@@ -1,0 +1,5 @@
+import "./panel.css";
+
+function render({ model, el }) {}
+
+export default { render };
