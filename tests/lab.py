@@ -120,3 +120,18 @@ def in_kernel(page, code):
     text = page.evaluate(RUN, code)
     assert "ERROR" not in text, text
     return text.strip()
+
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def check_accessible(page, selector):
+    "Fail with rule, weight and element for all that axe finds against WCAG 2.2 AA in the one element of a selector."
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert page.locator(selector).count(), f"{selector!r} is not on the page"
+    options = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
+    violations = Axe().run(page, selector, options).response["violations"]
+    found = [(v, node) for v in violations for node in v["nodes"]]
+    lines = [f"{v['id']} ({v['impact']}): {v['help']}\n    {node['html']}" for v, node in found]
+    assert not lines, "\n".join([f"{len(lines)} things that not everybody can use:", *lines])
