@@ -11,7 +11,7 @@ help:
 	@echo "make lab     JupyterLab on the lessons"
 	@echo "make export  package, notebooks and README.md brought in step with nbs/ (after editing a lesson)"
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt setup.py $(wildcard js/*.*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
