@@ -1,5 +1,7 @@
 // Small helpers to build controls that a keyboard and a screen reader can use.
 
+const KEYED = new Set(["button", "input", "select", "textarea", "tr"]);
+
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -7,6 +9,8 @@ export function element(tag, properties = {}, ...children) {
     else if (name in made) made[name] = value;
     else made.setAttribute(name, value);
   }
+  // JupyterLab's own keys go first to what has the focus, before any parent could keep them: arrows would move its cells
+  if (KEYED.has(tag) || properties.tabIndex !== undefined) made.dataset.lmSuppressShortcuts = "true";
   made.append(...children);
   return made;
 }
