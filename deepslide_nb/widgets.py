@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEEP_PICTURES', 'OPEN_SLIDES', 'VALUES', 'SHOWN', 'HIDDEN', 'tile_thumbnail', 'Thumbnails', 'find_tiles',
-           'Corrections', 'BrowserModel', 'TileBrowser', 'selected', 'SlideViewer']
+           'Corrections', 'BrowserModel', 'TileBrowser', 'SlideViewer']
 
 # %% ../nbs/16_widgets.ipynb #548ca296
 import io
@@ -246,10 +246,10 @@ class BrowserModel(WidgetModel):
     undo = traitlets.Unicode().tag(sync=True)  # what can be taken back, in words
     stale = traitlets.Bool(False).tag(sync=True)  # whether a correction changed what filters or sort ask for
 
-# %% ../nbs/16_widgets.ipynb #a79fa28a
+# %% ../nbs/16_widgets.ipynb #721bbca3
 VALUES = 300  # a column of text with more different values is filtered by typing instead of choosing
 SHOWN = ("slide_id", "label", "split", "tissue", "rejected")  # filters that are offered from the start
-HIDDEN = ("path", "annotations", "label", "mpp")  # columns of slides that say nothing more of a tile
+HIDDEN = ("path", "annotations", "mpp")  # columns of slides that say nothing more of a tile
 
 
 def _about(values, name):
@@ -276,7 +276,7 @@ def _text(value):
         return ""
     return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
 
-# %% ../nbs/16_widgets.ipynb #9888913b
+# %% ../nbs/16_widgets.ipynb #88bcbdcf
 class TileBrowser:
     """A table of tiles as pages of pictures, to be filtered, sorted, selected, relabelled and rejected.
 
@@ -294,15 +294,18 @@ class TileBrowser:
         for name, table, needed in (("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])):
             if missing := [c for c in needed if c not in table]:
                 raise InputError(f"the {name} have no column {missing[0]!r}; is this the right table?")
+        if not slides["slide_id"].is_unique:
+            raise InputError("the slides table names a slide_id twice; give each slide its own.")
         if px < 16 or page < 1:
             raise InputError(f"px must be at least 16 and page at least 1, not {px} and {page}")
         self._thumbnails, self._corrections = Thumbnails(tiles, slides), Corrections(tiles)
-        own = slides.drop(columns=[c for c in slides if c in tiles or c in HIDDEN]).set_axis(slides["slide_id"])
+        own = slides.rename(columns={"label": "slide_label"}).set_axis(slides["slide_id"])
+        own = own.drop(columns=[c for c in own if c in tiles or c in HIDDEN])
         self._of_slide = {c: own[c].reindex(tiles["slide_id"]).set_axis(tiles.index) for c in own}
         self._paths = slides.set_index("slide_id")["path"].map(os.path.abspath)
         self.per_page, self.picked, self.viewer = page, None, None
         self._chosen, self._on_pick, self._lock = np.zeros(len(tiles), bool), [], threading.RLock()
-        known = set(self._corrections.table["label"].dropna()) | set(slides.get("label", pd.Series()).dropna())
+        known = {*self._corrections.table["label"].dropna().unique(), *slides.get("label", pd.Series()).dropna()}
         self._classes = class_columns(tiles) if any(str(c).startswith("prob_") for c in tiles) else []
         self._classes += sorted(known - set(self._classes))
         self.widget, facts = BrowserModel("browser", px=px), self._facts()
@@ -341,6 +344,19 @@ class TileBrowser:
     @page.setter
     def page(self, number):
         self.widget.page = int(np.clip(number, 1, self.pages))
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        "The selected rows of the corrected table; set it to rows, their index, or a boolean for every row."
+        return self._corrections.table[self._chosen]
+
+    @selected.setter
+    def selected(self, rows):
+        places = self._places(rows)
+        with self._lock:
+            self._chosen[:] = False
+            self._chosen[places] = True
+            self._tell_selection()
 
     def close(self):
         "Take the widget away, close the slides that were opened and end the threads."
@@ -450,7 +466,7 @@ def _plain(value):
         return [None if end is None else float(end) for end in value]
     return None if value is None else str(value)
 
-# %% ../nbs/16_widgets.ipynb #6eac4521
+# %% ../nbs/16_widgets.ipynb #088df66e
 @patch
 def _places(self: TileBrowser, rows):
     "Places in the table of rows given as a table, an index, labels of the index, or a boolean for every row."
@@ -466,24 +482,6 @@ def _places(self: TileBrowser, rows):
     return places
 
 
-@property
-def selected(self) -> pd.DataFrame:
-    "The selected rows of the corrected table; set it to rows, their index, or a boolean for every row."
-    return self._corrections.table[self._chosen]
-
-
-@selected.setter
-def selected(self, rows):
-    places = self._places(rows)
-    with self._lock:
-        self._chosen[:] = False
-        self._chosen[places] = True
-        self._tell_selection()
-
-
-TileBrowser.selected = selected
-
-
 @patch
 def _correct(self: TileBrowser, rows, change):
     "Change rows, or the selected ones for None, and show it."
@@ -497,7 +495,7 @@ def _correct(self: TileBrowser, rows, change):
 @patch
 def _corrected(self: TileBrowser, news):
     "Tell the browser of a change."
-    self._classes += sorted(set(self._corrections.table["label"].dropna()) - set(self._classes))
+    self._classes += sorted(set(self._corrections.table["label"].dropna().unique()) - set(self._classes))
     with self.widget.hold_sync():
         self._describe()
         tested = {*self.widget.filters, self.widget.sort[0]}
@@ -619,7 +617,7 @@ def _send_pictures(self: TileBrowser, message):
     answer = {k: message[k] for k in ("type", "px", "view", "number")} | {"keys": list(good), "wrong": wrong}
     self.widget.send(answer, list(good.values()))
 
-# %% ../nbs/16_widgets.ipynb #9a6eeb67
+# %% ../nbs/16_widgets.ipynb #73c94677
 def _font(size):
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
@@ -630,29 +628,36 @@ def picture(
     columns: int = 10,  # tiles in a row
 ) -> Image.Image:  # RGB
     "The page that is shown, with the labels of its tiles, for readers without a kernel."
-    px, font, colors = self.widget.px, _font(11), dict(map(tuple, self.widget.classes))
-    sheet = self.widget.sheet
-    made = self._thumbnails([t["key"] for t in sheet["tiles"]], px)
-    rows = -(-len(made) // columns)
-    paper = Image.new("RGB", (10 + columns * (px + 10), 30 + max(rows, 1) * (px + 28)), "#f2f2f2")
-    draw = ImageDraw.Draw(paper)
-    draw.text((10, 8), self._where(), "black", font)
-    for i, tile in enumerate(sheet["tiles"]):
-        x, y = 10 + i % columns * (px + 10), 30 + i // columns * (px + 28)
-        if isinstance(made[tile["key"]], Exception):
-            draw.rectangle([x, y, x + px, y + px], "white", "#767676")
-        else:
-            small = Image.open(io.BytesIO(made[tile["key"]]))
-            paper.paste(ImageOps.grayscale(small).point(lambda v: 160 + v // 3) if tile["rejected"] else small, (x, y))
-        if tile["rejected"]:
-            for line in ([x, y, x + px, y + px], [x + px, y, x, y + px]):
-                draw.line(line, "#a40000", 2)
-        if self._chosen[tile["key"]]:
-            draw.rectangle([x - 3, y - 3, x + px + 2, y + px + 20], None, "#004b7a", 3)
-        if tile["label"] is not None:
-            draw.rectangle([x, y + px + 4, x + 11, y + px + 15], colors[tile["label"]], "#555555")
-        draw.text((x + 16, y + px + 3), (tile["label"] or "no label")[: px // 7], "black", font)
+    px, tiles = self.widget.px, self.widget.sheet["tiles"]
+    made = self._thumbnails([t["key"] for t in tiles], px)
+    rows = max(1, -(-len(tiles) // columns))
+    paper = Image.new("RGB", (10 + columns * (px + 10), 30 + rows * (px + 28)), "#e9e9e9")
+    ImageDraw.Draw(paper).text((10, 8), self._where(), "black", _font(11))
+    for i, tile in enumerate(tiles):
+        self._print(paper, 10 + i % columns * (px + 10), 30 + i // columns * (px + 28), tile, made[tile["key"]])
     return paper
+
+
+@patch
+def _print(self: TileBrowser, paper, x, y, tile, made):
+    "Put one tile on a contact sheet."
+    draw, px, chosen = ImageDraw.Draw(paper), self.widget.px, self._chosen[tile["key"]]
+    if chosen:
+        draw.rectangle([x - 4, y - 4, x + px + 3, y + px + 20], "#004b7a")
+    if isinstance(made, Exception):
+        draw.rectangle([x, y, x + px, y + px], "white", "#767676")
+    else:
+        small = Image.open(io.BytesIO(made))
+        paper.paste(ImageOps.grayscale(small).point(lambda v: 160 + v // 3) if tile["rejected"] else small, (x, y))
+    if tile["rejected"]:
+        draw.line([x, y, x + px, y + px], "#a40000", 2)
+        draw.line([x + px, y, x, y + px], "#a40000", 2)
+    name, left = tile["label"] or "no label", x
+    if tile["label"] is not None:
+        draw.rectangle([x, y + px + 4, x + 11, y + px + 15], dict(map(tuple, self.widget.classes))[name], "#555555")
+        left += 16
+    name = name if len(name) <= px // 8 else name[: px // 8 - 1] + "\u2026"
+    draw.text((left, y + px + 3), name, "white" if chosen else "black", _font(11))
 
 
 @patch

@@ -115,14 +115,19 @@ function render({ model, el }) {
       const { picture, option } = cells[i], found = store.get(key, px);
       if (picture.src !== (found?.url ?? "")) { if (found?.url) picture.src = found.url; else picture.removeAttribute("src"); }
       option.classList.toggle("dsnb-unread", Boolean(found?.wrong));
-      if (found?.wrong) error.textContent = found.wrong;
     });
+    showError();
     const focused = here[at], big = focused && store.get(focused.key, LOUPE);
     const small = focused && store.get(focused.key, px);
     const source = big?.url ?? small?.url;
     if (source) loupe.src = source; else loupe.removeAttribute("src");
     const wish = (list, side) => list.map((key) => ({ key, px: side }));
     store.want([...wish(order, px), ...wish(focused ? [focused.key] : [], LOUPE), ...wish(after, px)]);
+  }
+
+  function showError() { // what Python says, else what is wrong with a picture of the page
+    const wrong = tiles().map(({ key }) => store.get(key, model.get("px"))?.wrong).find(Boolean) ?? "";
+    error.textContent = model.get("error") || wrong;
   }
 
   function showFocus() {
@@ -190,6 +195,7 @@ function render({ model, el }) {
   function turn(to, land = 0) {
     const { pages: of } = model.get("sheet"), wanted = Math.max(1, Math.min(to, of));
     if (wanted === model.get("page")) { number.value = wanted; return; }
+    store.forgive();
     landing = land;
     stretch = null;
     anchor = 0;
@@ -313,7 +319,7 @@ function render({ model, el }) {
     },
     "change:stale": () => { refresh.hidden = !model.get("stale"); },
     "change:message": () => { status.textContent = model.get("message"); },
-    "change:error": () => { error.textContent = model.get("error"); },
+    "change:error": showError,
   };
   for (const [event, listener] of Object.entries(listeners)) { model.on(event, listener); if (event !== "change:classes") listener(); }
   showClasses();

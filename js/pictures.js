@@ -1,6 +1,6 @@
 // Small pictures of tiles, asked for through the widget's own channel a few at a time, and kept for when they are seen again.
 
-const BATCH = 10; // pictures in one message
+const BATCH = 15; // pictures in one message
 const ON_THE_WAY = 2; // messages not yet answered: what waits behind them can still be given up
 const KEEP = 800; // pictures
 const PATIENCE = 60000; // milliseconds until an answer counts as lost
@@ -62,6 +62,10 @@ export function pictureStore(model, onArrival) {
     ask();
   }
 
+  function forgive() { // what could not be read may be tried again
+    for (const [one, { wrong }] of kept) if (wrong) kept.delete(one);
+  }
+
   function stop() {
     model.off("msg:custom", receive);
     for (const { timer } of asked.values()) clearTimeout(timer);
@@ -69,5 +73,5 @@ export function pictureStore(model, onArrival) {
   }
 
   model.on("msg:custom", receive);
-  return { view, get, want, stop };
+  return { view, get, want, forgive, stop };
 }
