@@ -191,7 +191,7 @@ def test_panel_in_jupyterlab(browser, tmp_path):
         lab.wait_for(lambda: tell("print(panel.values['least'])") == "20", 10, "the highest")
 
         # rows by mouse and by keyboard
-        page.get_by_role("row", name="slide 1 ").click()
+        page.get_by_role("row", name="slide 1 a").click()
         for key in ("ArrowDown", "ArrowDown", "Enter"):
             page.keyboard.press(key)
         lab.wait_for(lambda: tell("print(panel.picked['row'], seen[-2:])") == "3 [('slides', 1), ('slides', 3)]", 10, "a row")
