@@ -26,7 +26,7 @@ def test_help_is_quick():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     took = time.time() - start
     assert done.returncode == 0, done.stderr
-    for command in ("samples", "run", "predict", "evaluate", "report", "check", "doctor"):
+    for command in ("samples", "run", "predict", "evaluate", "report", "check", "view", "doctor"):
         assert command in done.stdout
     assert took < 3, "the budget is 1 s on a quiet machine"
 
