@@ -246,7 +246,7 @@ class BrowserModel(WidgetModel):
     undo = traitlets.Unicode().tag(sync=True)  # what can be taken back, in words
     stale = traitlets.Bool(False).tag(sync=True)  # whether a correction changed what filters or sort ask for
 
-# %% ../nbs/16_widgets.ipynb #721bbca3
+# %% ../nbs/16_widgets.ipynb #da0ea88e
 VALUES = 300  # a column of text with more different values is filtered by typing instead of choosing
 SHOWN = ("slide_id", "label", "split", "tissue", "rejected")  # filters that are offered from the start
 HIDDEN = ("path", "annotations", "mpp")  # columns of slides that say nothing more of a tile
@@ -272,11 +272,24 @@ def _rank(name):
 
 def _text(value):
     "A cell as short text."
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
     if not isinstance(value, (list, tuple, dict, np.ndarray)) and pd.isna(value):
         return ""
-    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
+    if isinstance(value, (float, np.floating)):
+        return f"{value:#.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
 
-# %% ../nbs/16_widgets.ipynb #88bcbdcf
+# %% ../nbs/16_widgets.ipynb #fbf628c2
+def _check_tables(tiles, slides):
+    "Refuse tables that are not tiles and their slides."
+    for name, table, needed in (("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])):
+        if missing := [c for c in needed if c not in table]:
+            raise InputError(f"the {name} have no column {missing[0]!r}; is this the right table?")
+    if not slides["slide_id"].is_unique:
+        raise InputError("the slides table names a slide_id twice; give each slide its own.")
+
+
 class TileBrowser:
     """A table of tiles as pages of pictures, to be filtered, sorted, selected, relabelled and rejected.
 
@@ -291,13 +304,9 @@ class TileBrowser:
         px: int = 96,  # side of the pictures, pixels
         page: int = 30,  # tiles on a page
     ):
-        for name, table, needed in (("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])):
-            if missing := [c for c in needed if c not in table]:
-                raise InputError(f"the {name} have no column {missing[0]!r}; is this the right table?")
-        if not slides["slide_id"].is_unique:
-            raise InputError("the slides table names a slide_id twice; give each slide its own.")
+        _check_tables(tiles, slides)
         if px < 16 or page < 1:
-            raise InputError(f"px must be at least 16 and page at least 1, not {px} and {page}")
+            raise InputError(f"px must be at least 16 and page at least 1, not {px} and {page}.")
         self._thumbnails, self._corrections = Thumbnails(tiles, slides), Corrections(tiles)
         own = slides.rename(columns={"label": "slide_label"}).set_axis(slides["slide_id"])
         own = own.drop(columns=[c for c in own if c in tiles or c in HIDDEN])
@@ -540,7 +549,7 @@ def undo(self: TileBrowser):
         self._corrections.undo()
         self._corrected(f"taken back: {last}" if last else "there is nothing to take back")
 
-# %% ../nbs/16_widgets.ipynb #5d668754
+# %% ../nbs/16_widgets.ipynb #d1549653
 @patch
 def on_pick(
     self: TileBrowser,
@@ -578,8 +587,12 @@ def _asked(self: TileBrowser, act, *arguments):
 def _receive(self: TileBrowser, widget, message, buffers):
     "Answer a message of the browser."
     if message.get("type") == "pictures":
-        return self._send_pictures(message)
-    self._asked(self._act, message)
+        self._send_pictures(message)
+    elif message.get("type") == "pick":  # without the lock: a callback may take its time
+        with shown_errors(self.widget):
+            self._pick(message["key"])
+    else:
+        self._asked(self._act, message)
 
 
 @patch
@@ -589,23 +602,20 @@ def _act(self: TileBrowser, message):
     rows = None if keys is None else np.isin(np.arange(len(self._chosen)), keys)
     if what == "select":
         self._chosen[message["on"]], self._chosen[message["off"]] = True, False
-        self._tell_selection(message["view"], message["number"])
     elif what == "select found":
         self._chosen[self._found] = True
-        self._tell_selection()
     elif what == "clear":
         self._chosen[:] = False
-        self._tell_selection()
     elif what == "relabel":
         self.relabel(message["name"], rows)
-    elif what == "pick":
-        self._pick(message["key"])
     elif what in ("reject", "restore"):
         getattr(self, what)(rows)
     elif what in ("undo", "refresh"):
         getattr(self, what)()
     else:
         raise InputError(f"the browser does not know the message {what!r}")
+    if what in ("select", "select found", "clear"):
+        self._tell_selection(message["view"], message["number"])
 
 
 @patch

@@ -49,8 +49,9 @@ function render({ model, el }) {
     ...[...new Set([...SIZES, model.get("px")])].sort((a, b) => a - b).map((px) => new Option(`${px} px`, px)));
   size.onchange = () => { model.set("px", Number(size.value)); model.save_changes(); };
   const selectPage = () => select(tiles().map(({ key }) => key).filter((key) => !chosen.has(key)), []);
-  const selectAll = button("", "", () => model.send({ type: "select found" }));
-  const clear = button("None", "select nothing", () => model.send({ type: "clear" }));
+  const selectAll = button("", "", () => selectMany("select found", tiles().map(({ key }) => key), Math.max(total, model.get("sheet").count)));
+  const selectNone = () => selectMany("clear", [], 0);
+  const clear = button("None", "select nothing", selectNone);
   const foot = element("div", { className: "dsnb-bar", role: "group", ariaLabel: "pages and selection" },
     element("span", {}, first, back, number, pages, next, last), where,
     element("span", {}, "Select", button("Page", "select all tiles of the page", selectPage), selectAll, clear), size);
@@ -75,7 +76,7 @@ function render({ model, el }) {
     const picture = element("img", { alt: "" }), text = element("span"), swatch = element("i");
     const wrong = element("span", { className: "dsnb-wrong", textContent: "cannot be read" });
     const tick = element("span", { className: "dsnb-tick", title: "select" }), extra = element("small");
-    const chip = element("span", { className: "dsnb-chip" }, swatch, text);
+    const chip = element("span", { className: "dsnb-chip" }, swatch, text, element("b", { textContent: "\u270e", title: "corrected" }));
     const option = element("div", { className: "dsnb-tile", role: "option", id: `${id}-${i}` },
       element("span", { className: "dsnb-frame" }, picture, wrong, element("span", { className: "dsnb-strike" }), extra), tick, chip);
     option.onclick = (event) => clicked(i, event, event.target === tick);
@@ -97,7 +98,8 @@ function render({ model, el }) {
       const { option, text, chip, swatch, extra } = cells[i];
       option.className = `dsnb-tile${tile.rejected ? " dsnb-rejected" : ""}`;
       option.ariaLabel = told(tile);
-      text.textContent = `${tile.label ?? "no label"}${tile.corrected ? " \u270e" : ""}`;
+      text.textContent = tile.label ?? "no label";
+      chip.classList.toggle("dsnb-corrected", tile.corrected);
       chip.classList.toggle("dsnb-none", tile.label === null);
       swatch.hidden = tile.label === null;
       swatch.style.background = color.get(tile.label) ?? "transparent";
@@ -210,6 +212,14 @@ function render({ model, el }) {
     showSelection();
   }
 
+  function selectMany(type, keys, count) { // shown at once, so that the next key knows of it; Python then says how many
+    chosen = new Set(keys);
+    total = count;
+    stretch = null;
+    model.send({ type, view: store.view, number: ++sent });
+    showSelection();
+  }
+
   function toggle(i) {
     const { key } = tiles()[i];
     anchor = i;
@@ -289,7 +299,7 @@ function render({ model, el }) {
     else if (key in steps) move(steps[key], shiftKey);
     else if (key === " ") { if (shiftKey) extend(at); else toggle(at); }
     else if (key === "Enter") pick();
-    else if (key === "Escape" && total) model.send({ type: "clear" });
+    else if (key === "Escape" && total) selectNone();
     else if (key.toLowerCase() === "x") rejectOrRestore();
     else if (/^[1-9]$/.test(key) && key <= model.get("classes").length) correctByKey("relabel", { name: model.get("classes")[key - 1][0] });
     else return false;

@@ -153,7 +153,7 @@ def test_pages(browser, tiles):
     assert browser.filter(slide_id="three", split="train", tissue=(None, 0.1)) == 13 and browser.page == browser.pages == 1
     assert browser.widget.filters == {"slide_id": "three", "split": "train", "tissue": [None, 0.1]}
     browser.sort("tissue", descending=True)
-    assert browser.found.tissue.is_monotonic_decreasing and browser.widget.sheet["tiles"][0]["extra"] == "0.1"
+    assert browser.found.tissue.is_monotonic_decreasing and browser.widget.sheet["tiles"][0]["extra"] == "0.100"
     assert browser.filter(slide_label="p q", laboratory="lab") == 360
     assert browser.filter(slide_id="nowhere") == 0 and browser.widget.sheet["tiles"] == [] and len(browser.found) == 0
     with pytest.raises(InputError, match="no column"):
@@ -206,8 +206,8 @@ def test_selection_and_corrections(browser, tiles):
     browser.selected = browser.found.iloc[:4]
     assert browser.selected.index.tolist() == [1000, 1001, 1002, 1003]
     browser.filter(label="even")
-    say(browser, "clear")
-    say(browser, "select found")
+    say(browser, "clear", view="v", number=3)
+    say(browser, "select found", view="v", number=4)
     assert len(browser.selected) == (tiles.label == "even").sum()
     with pytest.raises(InputError, match="no tile 5"):
         browser.selected = [5]
@@ -375,10 +375,8 @@ def test_in_jupyterlab(chromium, tiles, slides, tmp_path):
         assert [t.get_attribute("aria-selected") for t in tile.all()[:6]] == ["false", "false", "true", "true", "true", "false"]
         page.keyboard.press("1")
         until("browser.table.label[browser.table.label_source == 'corrected'].tolist()", str(["Tümor <i>"] * 3))
-        page.keyboard.press("Escape")
-        until("len(browser.selected)", "0")
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("x")
+        for key in ("Escape", "ArrowRight", "x"):  # at once: the key knows that nothing is selected any more
+            page.keyboard.press(key)
         until("browser.table.index[browser.table.rejected].tolist()", "[5]")
         page.locator(".dsnb-rejected").wait_for()
         assert "rejected" in tile.nth(5).get_attribute("aria-label")
