@@ -5,10 +5,10 @@ const BATCH = 8; // tiles in one message
 const ON_THE_WAY = 16; // tiles asked for and not yet here: what waits behind them can still be given up
 const PATIENCE = 30000; // milliseconds until a tile counts as lost
 
-export function tileSource(model, onError) {
-  const { width, height, tile, downsamples } = model.get("slide");
+export function tileSource(model, onError, onTile) {
+  const { width, height, tile, overlap, downsamples } = model.get("slide");
   const source = new OpenSeadragon.TileSource({
-    width, height, tileSize: tile, tileOverlap: 0, minLevel: 0, maxLevel: downsamples.length - 1,
+    width, height, tileSize: tile, tileOverlap: overlap, minLevel: 0, maxLevel: downsamples.length - 1,
   });
   const view = Math.random().toString(36).slice(2); // answers go to all views of a widget: which are ours?
   const waiting = []; // jobs not yet asked for
@@ -46,13 +46,14 @@ export function tileSource(model, onError) {
       onError(message.error);
       job.fail(message.error, null);
     } else {
+      onTile(performance.now() - job.userData.start);
       job.finish(new Blob([buffers[0]], { type: "image/jpeg" }), null, "rasterBlob");
     }
   }
 
   source.getLevelScale = (level) => 1 / downsamples[level];
   source.getTileUrl = (level, x, y) => `${level}/${x}/${y}`;
-  source.downloadTileStart = (job) => { waiting.push(job); plan(); };
+  source.downloadTileStart = (job) => { job.userData.start = performance.now(); waiting.push(job); plan(); };
   source.downloadTileAbort = (job) => {
     const place = waiting.indexOf(job);
     if (place >= 0) waiting.splice(place, 1);

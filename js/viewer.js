@@ -16,12 +16,11 @@ const HINTS = {
 
 function render({ model, el }) {
   const slide = model.get("slide");
-  let tool = "move", draft = [], caught = null, chosen = -1;
+  let tool = "move", draft = [], caught = null, chosen = -1, shownScale = 0;
   let content = new Map(); // name of a layer -> its ImageBitmap, or the Int32Array of its tiles
 
   // ---- what the reader sees -------------------------------------------------------------------------------------
   const stage = element("div", { className: "dsnb-stage", style: { height: `${model.get("height")}px` } });
-  const over = element("canvas", { className: "dsnb-over", ariaHidden: "true" });
   const scaleBar = element("i"), scaleText = element("span");
   const scale = element("div", { className: "dsnb-scale" }, scaleText, scaleBar);
   const status = element("div", { className: "dsnb-status", role: "status", ariaLive: "polite" });
@@ -37,12 +36,14 @@ function render({ model, el }) {
     button(text, `tool: ${text.toLowerCase()}`, () => choose(name), { value: name, ariaPressed: "false" }));
   const go = () => goTo(Number(across.value), Number(down.value), null, false);
   for (const box of [across, down]) box.onkeydown = (event) => event.key === "Enter" && go();
+  const full = button("Full screen", "full screen on or off",
+    () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
   const bar = element("div", { className: "dsnb-bar", role: "toolbar", ariaLabel: "viewer controls" },
     element("span", {}, button("+", "zoom in", () => zoom(2)), button("\u2212", "zoom out", () => zoom(0.5)),
       button("Whole slide", "show the whole slide", () => osd.viewport.goHome())),
     element("span", {}, ...tools), element("span", {}, "Class", drawnClass, names),
     element("span", {}, across, down, button("Go", "go to the place x, y", go)),
-    button("Save regions", "save the regions as GeoJSON", () => model.send({ type: "save" })));
+    element("span", {}, button("Save regions", "save the regions as GeoJSON", () => model.send({ type: "save" })), full));
   const side = element("div", { className: "dsnb-side", style: { maxHeight: `${model.get("height")}px` } },
     element("h4", { textContent: "Layers" }), layerList, element("h4", { textContent: "Regions" }), regionList);
   const root = element("div", { className: "dsnb", role: "group", ariaLabel: `slide viewer: ${slide.name}` },
@@ -51,14 +52,15 @@ function render({ model, el }) {
   el.append(root);
 
   // ---- the slide ------------------------------------------------------------------------------------------------
-  const source = tileSource(model, (text) => { error.textContent = text; });
+  const source = tileSource(model, (text) => { error.textContent = text; },
+    (ms) => stage.dispatchEvent(new CustomEvent("dsnb-tile", { detail: ms, bubbles: true }))); // heard by tests/bench/bench_viewer.py
   const osd = OpenSeadragon({
     element: stage, tileSources: source, drawer: "canvas", showNavigationControl: false, showNavigator: true,
     navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.18, imageLoaderLimit: 0, maxTilesPerFrame: 16, animationTime: 0.4,
     maxZoomPixelRatio: 1 / FINEST, visibilityRatio: 0.2, preserveImageSizeOnResize: true, timeout: 60000,
     gestureSettingsMouse: { clickToZoom: false }, gestureSettingsPen: { clickToZoom: false }, tabIndex: 0,
   });
-  stage.append(over, element("div", { className: "dsnb-cross" }), scale);
+  stage.append(element("div", { className: "dsnb-cross" }), scale);
   osd.canvas.setAttribute("aria-label", `${slide.name}. ${HINTS.move}`);
   osd.canvas.setAttribute("role", "application");
 
@@ -99,19 +101,20 @@ function render({ model, el }) {
   const colorOf = (name) => new Map(model.get("classes")).get(name) ?? "#000000";
   const stateOf = (name) => model.get("layer_state")[name] ?? { visible: true, opacity: 0.6 };
 
-  function draw() {
+  function draw() { // once, in the next frame
+    osd.forceRedraw();
+  }
+
+  function drawOver() { // into the canvas that the slide was just drawn in: a second one would cost as much again
     if (!ready()) return;
-    const dots = window.devicePixelRatio || 1, { width, height } = stage.getBoundingClientRect();
-    if (over.width !== Math.round(width * dots)) over.width = Math.round(width * dots);
-    if (over.height !== Math.round(height * dots)) over.height = Math.round(height * dots);
-    const context = over.getContext("2d"), pixel = perPixel();
+    const dots = OpenSeadragon.pixelDensityRatio, { width, height } = osd.drawer.canvas;
+    const context = osd.drawer.context, pixel = perPixel();
     const corner = osd.viewport.imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0));
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, over.width, over.height);
+    context.save();
     context.setTransform(dots / pixel, 0, 0, dots / pixel, corner.x * dots, corner.y * dots);
     context.imageSmoothingEnabled = false;
     const box = { left: -corner.x * pixel, top: -corner.y * pixel };
-    Object.assign(box, { right: box.left + width * pixel, bottom: box.top + height * pixel });
+    Object.assign(box, { right: box.left + (width / dots) * pixel, bottom: box.top + (height / dots) * pixel });
     for (const layer of model.get("layers")) {
       const { visible, opacity } = stateOf(layer.name);
       if (!visible) continue;
@@ -128,10 +131,12 @@ function render({ model, el }) {
     context.globalAlpha = 1;
     drawDraft(context, draft, colorOf(drawnClass.value), pixel);
     if (model.get("picked").size) drawPicked(context, model.get("picked"), pixel);
-    showScale(pixel);
+    context.restore();
+    if (pixel !== shownScale) showScale(pixel);
   }
 
   function showScale(pixel) {
+    shownScale = pixel;
     const unit = slide.mpp ?? 1, target = (stage.clientWidth / 5) * pixel * unit;
     const ten = 10 ** Math.floor(Math.log10(target));
     const length = [5, 2, 1].map((m) => m * ten).find((l) => l <= target) ?? ten;
@@ -195,7 +200,8 @@ function render({ model, el }) {
     names.replaceChildren(...model.get("classes").map(([name]) => element("option", { value: name })));
     regionList.replaceChildren(...regions.map((region, i) => {
       const title = `${i + 1} ${region.name}`;
-      return element("div", { className: "dsnb-region" },
+      const swatch = element("i", { className: "dsnb-swatch", style: { background: colorOf(region.name) } });
+      return element("div", { className: "dsnb-region" }, swatch,
         button(title, `go to region ${title}`, () => { chosen = i; showRegions(); seeRegion(region); },
           { ariaPressed: String(i === chosen) }),
         button("Class", `give region ${title} the class in the field Class`,
@@ -312,7 +318,7 @@ function render({ model, el }) {
     if (["Enter", "Escape", "Backspace"].includes(key)) { event.originalEvent.preventDefault(); draw(); }
   });
   osd.addHandler("open", () => { follow(); draw(); });
-  osd.addHandler("update-viewport", draw);
+  osd.addHandler("update-viewport", drawOver);
   osd.addHandler("animation", () => tellView(false));
   osd.addHandler("animation-finish", () => tellView(true));
 
@@ -324,7 +330,7 @@ function render({ model, el }) {
     "change:error": () => { error.textContent = model.get("error"); },
   };
   for (const [name, listener] of Object.entries(listeners)) model.on(name, listener);
-  const sized = new ResizeObserver(draw);
+  const sized = new ResizeObserver(() => { shownScale = 0; draw(); });
   sized.observe(stage);
   choose("move");
   showLayers();

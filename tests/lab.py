@@ -8,8 +8,12 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import nbformat
+import numpy as np
+import pytest
+import tifffile
 
 READY = """async () => {
   const app = window.jupyterapp;
@@ -35,6 +39,22 @@ RUN = """async (code) => {
   await future.done;
   return text;
 }"""
+
+
+def need_browser():
+    "The path of a Chromium; skips where the machine has none, fails on the CI machine."
+    pytest.importorskip("playwright")
+    from deepslide_nb.cli import find_browser
+
+    path = find_browser()
+    if not path and os.environ.get("CI"):
+        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
+    return path or pytest.skip("no Chromium on this machine")
+
+
+def keep_shot(page, folder, name):
+    "A screenshot, kept where DEEPSLIDE_SHOTS says."
+    page.screenshot(path=Path(os.environ.get("DEEPSLIDE_SHOTS", folder)) / f"{name}.png")
 
 
 def free_port():
@@ -63,6 +83,9 @@ def write_notebook(path, cells):
 def jupyterlab(folder):
     "The address of a JupyterLab that serves `folder`, with settings of its own; stopped at the end."
     port = free_port()
+    quiet = folder / ".settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false"}')  # or a question lies over the page
     env = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),
                         "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "IPYTHONDIR": str(folder / ".ipython")}  # fmt: skip
     options = ["--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
@@ -107,12 +130,13 @@ def chromium(executable):
             browser.close()
 
 
-def open_notebook(page, address, name):
+def open_notebook(page, address, name, run=True):
     "Open a notebook and run all its cells."
     page.goto(f"{address}/lab/tree/{name}?reset")
     wait_for(lambda: page.evaluate("() => !!window.jupyterapp"), 60, "the page")
     wait_for(lambda: page.evaluate(READY), 60, "the kernel")
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    if run:
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
 
 def in_kernel(page, code):
@@ -135,3 +159,41 @@ def check_accessible(page, selector):
     found = [(v, node) for v in violations for node in v["nodes"]]
     lines = [f"{v['id']} ({v['impact']}): {v['help']}\n    {node['html']}" for v, node in found]
     assert not lines, "\n".join([f"{len(lines)} things that not everybody can use:", *lines])
+
+
+def huge_color(x, y, side=100_000):
+    "What `write_huge` paints at a place."
+    return 60 + 180 * x / side, 60 + 180 * y / side, 128
+
+
+def write_huge(path, side=100_000, tile=512, keep=16):
+    """A pyramid of `side` x `side` pixels in JPEG tiles, a few MB since most of its finest tiles are not stored.
+
+    Red grows to the right, green downwards; of the finest level every `keep`th diagonal of tiles is there, white else."""
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
+        for downsample in (1, 4, 16, 64):
+            pixels = side // downsample
+            cells = -(-pixels // tile)
+
+            def tiles():
+                for row in range(cells):
+                    for column in range(cells):
+                        middle = (np.array([column, row]) + 0.5) * tile * downsample
+                        there = downsample > 1 or (row + column) % keep == 0
+                        yield np.full((tile, tile, 3), np.round(huge_color(*middle, side)), np.uint8) if there else None
+
+            tif.write(tiles(), shape=(pixels, pixels, 3), dtype=np.uint8, tile=(tile, tile), photometric="rgb",
+                      compression="jpeg", subfiletype=int(downsample > 1), resolutionunit="CENTIMETER",
+                      resolution=(40000 / downsample, 40000 / downsample))  # fmt: skip
+    return path
+
+
+LISTEN = """() => {
+  window.arrived = [];
+  document.addEventListener("dsnb-tile", (event) => window.arrived.push(event.detail));
+}"""
+FIRST_PICTURE = """() => new Promise((resolve) => {
+  const start = performance.now();
+  document.addEventListener("dsnb-tile", () => requestAnimationFrame(() => resolve(performance.now() - start)), { once: true });
+  window.jupyterapp.commands.execute("notebook:run-all-cells");
+})"""

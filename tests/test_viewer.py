@@ -1,6 +1,5 @@
 "The slide viewer: its tile server, its state, and the whole of it in JupyterLab."
 import io
-import os
 import shutil
 import threading
 
@@ -15,7 +14,10 @@ from PIL import Image
 from deepslide_nb.annotations import read_regions
 from deepslide_nb.settings import InputError
 from deepslide_nb.slides import open_slide
-from deepslide_nb.viewer import VIEW_TILE, SlideViewer, TileServer, layer_size, tile_jpeg, value_layer, view_levels
+from deepslide_nb.viewer import VIEW_OVERLAP, VIEW_TILE, SlideViewer, TileServer, layer_size, tile_jpeg, value_layer, view_levels
+
+
+REAL_SLIDES = ["CMU-1-Small-Region.svs", "TCGA-CR-7395-01A-01-TS1_small.svs"]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,12 @@ def test_tiles_cover_the_slide(pyramid):
         w, h = slide.dimensions
         for level, downsample in enumerate(view_levels(slide)):
             columns, rows = (int(np.ceil(side / downsample / VIEW_TILE)) for side in (w, h))
-            mosaic = np.vstack(
-                [np.hstack([decoded(tile_jpeg(slide, level, c, r, 95)) for c in range(columns)]) for r in range(rows)]
-            )
+
+            def square(column, row):  # without what reaches into the neighbours
+                top, left = (VIEW_OVERLAP * (place > 0) for place in (row, column))
+                return decoded(tile_jpeg(slide, level, column, row, 95))[top : top + VIEW_TILE, left : left + VIEW_TILE]
+
+            mosaic = np.vstack([np.hstack([square(c, r) for c in range(columns)]) for r in range(rows)])
             assert mosaic.shape[:2] == (np.ceil(h / downsample), np.ceil(w / downsample))
             y, x = np.mgrid[: mosaic.shape[0], : mosaic.shape[1]]
             assert np.abs(mosaic[..., 0] - (x + 0.5) * downsample * 255 / w).mean() < 3
@@ -69,13 +74,13 @@ def test_no_such_tile(pyramid, place):
         tile_jpeg(slide, *place)
 
 
-@pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "TCGA-CR-7395-01A-01-TS1_small.svs"])
+@pytest.mark.parametrize("name", REAL_SLIDES)
 def test_real_slides(real, name):
     "A tile of the finest level is what OpenSlide reads there."
     with open_slide(real / "slides" / name) as slide:
         level = len(view_levels(slide)) - 1
         seen = decoded(tile_jpeg(slide, level, 2, 3, 95))
-        truth = np.asarray(slide._file.read_region((512, 768), 0, (256, 256)).convert("RGB"), dtype=float)
+        truth = np.asarray(slide._file.read_region((511, 767), 0, (258, 258)).convert("RGB"), dtype=float)
         assert np.abs(seen - truth).mean() < 3
 
 
@@ -122,7 +127,8 @@ def viewer(pyramid, tmp_path):
 
 def test_messages(viewer):
     viewer._receive(viewer.widget, {"type": "tiles", "view": "v", "tiles": [[1, 0, 0, 0], [2, 0, 9, 9]]}, [])
-    (good, (data,)), (bad, nothing) = viewer.sent
+    lab.wait_for(lambda: len(viewer.sent) == 2, 10, "two answers")
+    (good, (data,)), (bad, nothing) = sorted(viewer.sent, key=lambda one: one[0]["number"])
     assert good == {"type": "tile", "view": "v", "number": 1} and decoded(data).shape[2] == 3
     assert "no tile" in bad["error"] and not nothing
     viewer._receive(viewer.widget, {"type": "dance"}, [])
@@ -164,14 +170,14 @@ def test_layers(viewer):
     viewer.show_values(viewer.tiles, "tissue")
     viewer.show_tissue(np.eye(20, dtype=bool))
     viewer.show_values(viewer.tiles, "tissue", opacity=0.3)
-    assert [one["name"] for one in viewer.widget.layers] == ["tissue", "regions", "tile grid"]
+    assert [one["name"] for one in viewer.widget.layers] == ["tissue mask", "tissue", "regions", "tile grid"]
     viewer.set_layer("tissue", visible=False)
     assert viewer.widget.layer_state["tissue"] == {"visible": False, "opacity": 0.3}
     bare = np.asarray(viewer.picture())
     viewer.set_layer("tissue", visible=True)
     assert (np.asarray(viewer.picture()) != bare).any()
     viewer.remove_layer("tissue")
-    assert [one["name"] for one in viewer.widget.layers] == ["regions", "tile grid"]
+    assert [one["name"] for one in viewer.widget.layers] == ["tissue mask", "regions", "tile grid"]
 
 
 def test_close_gives_back(pyramid):
@@ -187,6 +193,52 @@ def test_close_gives_back(pyramid):
         slide.read(0, 0, 10, 10)
 
 
+@pytest.fixture(scope="module")
+def browser():
+    "A Chromium, or a skip where the machine has none (a failure on the CI machine)."
+    return lab.need_browser()
+
+
+@pytest.fixture(scope="module")
+def desk(browser, tmp_path_factory):
+    "A folder that a JupyterLab serves, its address, and a page of a Chromium."
+    folder = tmp_path_factory.mktemp("lab")
+    with lab.jupyterlab(folder) as address, lab.chromium(browser) as page:
+        yield folder, address, page
+
+
+def open_viewer(desk, name, cell):
+    "Run a cell that ends in a viewer; a function that runs code in its kernel, the page, the viewer's stage."
+    folder, address, page = desk
+    lab.write_notebook(folder / name, [cell])
+    lab.open_notebook(page, address, name)
+    stage = page.locator(".dsnb-stage").first
+    stage.wait_for(timeout=60000)
+    page.evaluate(lab.LISTEN)
+    tell = lambda code: lab.in_kernel(page, code)  # noqa: E731
+    lab.wait_for(lambda: tell("print(viewer.view[2] > 0)") == "True", 20, "a view")
+    return tell, page, stage
+
+
+def settled(page):
+    "Wait until no tile came for half a second."
+    before = -1
+    while (now := page.evaluate("() => window.arrived.length")) != before:
+        before = now
+        page.wait_for_timeout(500)
+
+
+def middle_of(stage):
+    box = stage.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def shot(page, x, y, w, h):
+    "uint8 (h, w, 3) of the page."
+    data = page.screenshot(clip={"x": x, "y": y, "width": w, "height": h})
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
 CELL = """from deepslide_nb.viewer import SlideViewer
 import pandas as pd, time, threading
 tiles = pd.read_json("tiles.json")
@@ -194,101 +246,191 @@ viewer = SlideViewer("slide.tif", tiles, save_to="drawn.geojson", classes=["tumo
 viewer.show_values(tiles, "tissue")
 viewer"""
 
-BUSY = """import time
-for _ in range(40): time.sleep(0.1)
-print(len(viewer._server._kept))"""
+
+def test_in_jupyterlab(desk, pyramid):
+    "Opened, zoomed, clicked, drawn in, by mouse and by keyboard; read back in Python; accessible; nothing fetched."
+    folder, address, _ = desk
+    shutil.copy(pyramid, folder / "slide.tif")
+    tiles_of(1000, 700).to_json(folder / "tiles.json")
+    asked = []
+    desk[2].on("request", lambda r: asked.append(r.url))
+    tell, page, stage = open_viewer(desk, "n.ipynb", CELL)
+    settled(page)
+    lab.check_accessible(page, ".dsnb")
+
+    # the colour in the middle of the picture is the slide's there
+    for name in ("tissue", "tile grid"):
+        page.get_by_role("checkbox", name=name).uncheck()
+    page.wait_for_timeout(300)
+    middle = middle_of(stage)
+    x, y, d = map(float, tell("print(*viewer.view)").split())
+    truth = (x + 32 * d) * 255 / 1000, (y + 32 * d) * 255 / 700, 128
+    seen = shot(page, middle[0] + 30, middle[1] + 30, 4, 4).astype(float).mean((0, 1))
+    assert np.abs(seen - truth).max() < 6
+    assert tell("print(viewer.widget.layer_state['tissue']['visible'])") == "False"
+
+    # a click picks the tile under it
+    page.mouse.click(middle[0] + 40, middle[1] - 40)
+    want = f"{(x + 40 * d) // 100 * 100:.0f} {(y - 40 * d) // 100 * 100:.0f}"
+    picked = "print(*(viewer.picked[['x', 'y']] if viewer.picked is not None else []))"
+    lab.wait_for(lambda: tell(picked) == want, 10, want)
+    assert "slide_id a" in page.locator(".dsnb-status").inner_text()
+
+    # a box by mouse, its corner pulled, a polygon by keyboard, saved with the button
+    page.get_by_role("button", name="tool: box").click()
+    page.mouse.move(middle[0] - 60, middle[1] - 50)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 10, middle[1] + 10, steps=4)
+    page.mouse.move(middle[0] + 60, middle[1] + 50, steps=4)
+    page.mouse.up()
+    lab.wait_for(lambda: tell("print(len(viewer.regions))") == "1", 10, "a box")
+    bounds = lambda: np.array(tell("print(*viewer.regions.geometry[0].bounds)").split(), dtype=float)  # noqa: E731
+    assert np.abs(bounds() - [x - 60 * d, y - 50 * d, x + 60 * d, y + 50 * d]).max() < 2 * d
+    page.get_by_role("button", name="tool: edit").click()
+    page.mouse.click(*middle)
+    page.mouse.move(middle[0] + 60, middle[1] + 50)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 90, middle[1] + 80, steps=5)
+    page.mouse.up()
+    lab.wait_for(lambda: np.abs(bounds()[2:] - [x + 90 * d, y + 80 * d]).max() < 3 * d, 10, "the corner")
+    page.get_by_role("button", name="tool: polygon").click()
+    page.locator(".openseadragon-canvas").first.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press("Enter")
+        page.keyboard.press(key)
+        page.wait_for_timeout(700)
+    page.keyboard.press("c")
+    lab.wait_for(lambda: tell("print(len(viewer.regions))") == "2", 10, "a polygon")
+    page.get_by_role("button", name="save the regions").click()
+    lab.wait_for((folder / "drawn.geojson").exists, 10, "the file")
+    assert list(read_regions(folder / "drawn.geojson").name) == ["tumour", "tumour"]
+    page.get_by_role("button", name="delete region 2 tumour").click()
+    lab.wait_for(lambda: tell("print(len(viewer.regions))") == "1", 10, "one region less")
+
+    # to a place from Python and from the fields, and what fails is seen
+    tell("viewer.go_to(500, 350, 0.5)")
+    page.wait_for_timeout(800)
+    page.get_by_label("x, level-0").fill("200")
+    page.get_by_label("y, level-0").fill("300")
+    page.get_by_role("button", name="go to the place").click()
+    view = "print(*(round(v, 3) for v in viewer.view))"
+    lab.wait_for(lambda: tell(view) == "200.0 300.0 0.5", 10, "the place")
+    tell("viewer.on_pick(lambda row: 1 / 0)")
+    page.get_by_role("button", name="tool: move").click()
+    page.mouse.click(*middle)
+    page.get_by_role("alert").filter(has_text="division by zero").wait_for(timeout=10000)
+    lab.check_accessible(page, ".dsnb")
+    for name in ("tissue", "tile grid"):
+        page.get_by_role("checkbox", name=name).check()
+    page.get_by_role("button", name="show the whole slide").click()
+    settled(page)
+    lab.keep_shot(page, folder, "viewer")
+    assert not [u for u in asked if not u.startswith((address, "data:", "blob:"))]
+    assert not [t for t in page.said if "dsnb" in t or "OpenSeadragon" in t], page.said
 
 
-@pytest.fixture(scope="module")
-def browser():
-    "A Chromium, or a skip where the machine has none (a failure on the CI machine)."
-    pytest.importorskip("playwright")
-    from deepslide_nb.cli import find_browser
-
-    path = find_browser()
-    if not path and os.environ.get("CI"):
-        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
-    return path or pytest.skip("no Chromium on this machine")
+LINKED = """from deepslide_nb.viewer import SlideViewer, link_viewers
+import ipywidgets
+viewer, right = SlideViewer("slide.tif", height=300), SlideViewer("slide.tif", height=300)
+link = link_viewers(viewer, right)
+ipywidgets.HBox([viewer.widget, right.widget])"""
 
 
-def test_in_jupyterlab(browser, pyramid, tmp_path):
-    "Opened, zoomed, clicked, drawn in, by mouse and by keyboard; read back in Python; busy kernel; nothing fetched."
-    shutil.copy(pyramid, tmp_path / "slide.tif")
-    tiles_of(1000, 700).to_json(tmp_path / "tiles.json")
-    lab.write_notebook(tmp_path / "n.ipynb", [CELL])
-    with lab.jupyterlab(tmp_path) as address, lab.chromium(browser) as page:
-        asked = []
-        page.on("request", lambda r: asked.append(r.url))
-        lab.open_notebook(page, address, "n.ipynb")
-        stage = page.locator(".dsnb-stage")
-        stage.wait_for(timeout=60000)
-        tell = lambda code: lab.in_kernel(page, code)  # noqa: E731
-        lab.wait_for(lambda: tell("print(len(viewer._server._kept))") != "0", 20, "tiles")
-        lab.wait_for(lambda: tell("print(viewer.view[2] > 0)") == "True", 20, "a view")
-
-        # the colour in the middle of the picture is the slide's there
-        page.wait_for_timeout(1500)
-        for name in ("tissue", "tile grid"):
-            page.get_by_role("checkbox", name=name).uncheck()
-        box = stage.bounding_box()
-        place = {"x": box["x"] + box["width"] / 2 + 30, "y": box["y"] + box["height"] / 2 + 30}
-        shot = Image.open(io.BytesIO(page.screenshot(clip=place | {"width": 4, "height": 4}))).convert("RGB")
-        x, y, d = map(float, tell("print(*viewer.view)").split())
-        truth = (x + 32 * d) * 255 / 1000, (y + 32 * d) * 255 / 700, 128
-        assert np.abs(np.asarray(shot, dtype=float).mean((0, 1)) - truth).max() < 6
-        assert tell("print(viewer.widget.layer_state['tissue']['visible'])") == "False"
-
-        # a click picks the tile under it
-        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        page.mouse.click(middle[0] + 40, middle[1] - 40)
-        want = f"{(x + 40 * d) // 100 * 100:.0f} {(y - 40 * d) // 100 * 100:.0f}"
-        lab.wait_for(lambda: tell("print(*(viewer.picked[['x', 'y']] if viewer.picked is not None else []))") == want, 10, want)
-        assert "slide_id a" in page.locator(".dsnb-status").inner_text()
-
-        # a box by mouse, a polygon by keyboard, saved with the button
-        page.get_by_role("button", name="tool: box").click()
-        page.mouse.move(middle[0] - 60, middle[1] - 50)
+def test_linked(desk, pyramid):
+    "Two viewers side by side show the same place, whichever is moved."
+    shutil.copy(pyramid, desk[0] / "slide.tif")
+    tell, page, stage = open_viewer(desk, "linked.ipynb", LINKED)
+    views = "print(*(round(v, 2) for v in viewer.view), '|', *(round(v, 2) for v in right.view))"
+    for name, stage in (("left", stage), ("right", page.locator(".dsnb-stage").nth(1))):
+        before, x, y = tell(views), *middle_of(stage)
+        page.mouse.move(x, y)
         page.mouse.down()
-        page.mouse.move(middle[0] + 10, middle[1] + 10, steps=4)
-        page.mouse.move(middle[0] + 60, middle[1] + 50, steps=4)
+        page.mouse.move(x - 50, y - 40, steps=5)
         page.mouse.up()
-        lab.wait_for(lambda: tell("print(len(viewer.regions))") == "1", 10, "a box")
-        bounds = np.array(tell("print(*viewer.regions.geometry[0].bounds)").split(), dtype=float)
-        assert np.abs(bounds - [x - 60 * d, y - 50 * d, x + 60 * d, y + 50 * d]).max() < 2 * d
-        page.get_by_role("button", name="tool: polygon").click()
-        page.locator(".openseadragon-canvas").first.focus()
-        for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
-            page.keyboard.press("Enter")
-            page.keyboard.press(key)
-            page.wait_for_timeout(700)
-        page.keyboard.press("c")
-        lab.wait_for(lambda: tell("print(len(viewer.regions))") == "2", 10, "a polygon")
-        page.get_by_role("button", name="save the regions").click()
-        lab.wait_for((tmp_path / "drawn.geojson").exists, 10, "the file")
-        assert list(read_regions(tmp_path / "drawn.geojson").name) == ["tumour", "tumour"]
-
-        # to a place from Python and from the fields, and what fails is seen
-        tell("viewer.go_to(500, 350, 0.5)")
+        lab.wait_for(lambda: tell(views) != before, 10, f"the {name} viewer to move")
         page.wait_for_timeout(800)
-        page.get_by_label("x, level-0").fill("200")
-        page.get_by_label("y, level-0").fill("300")
-        page.get_by_role("button", name="go to the place").click()
-        lab.wait_for(lambda: tell("print(*(round(v, 1) for v in viewer.view))") == "200.0 300.0 0.5", 10, "the place")
-        tell("viewer.on_pick(lambda row: 1 / 0)")
-        page.get_by_role("button", name="tool: move").click()
-        page.mouse.click(*middle)
-        page.get_by_role("alert").filter(has_text="division by zero").wait_for(timeout=10000)
-        for name in ("tissue", "tile grid"):
-            page.get_by_role("checkbox", name=name).check()
-        page.get_by_role("button", name="show the whole slide").click()
-        page.wait_for_timeout(1000)
-        page.screenshot(path=os.environ.get("DEEPSLIDE_SHOT", tmp_path / "viewer.png"))
+        one, other = tell(views).split(" | ")
+        assert one == other
 
-        # tiles arrive while a cell runs
-        tell("viewer._server._kept.clear()")
-        page.evaluate(f"() => {{ window.busy = ({lab.RUN})(`{BUSY}`); }}")
-        for _ in range(2):
-            page.get_by_role("button", name="zoom in").click()
-        assert int(page.evaluate("() => window.busy")) > 0
-        assert not [u for u in asked if not u.startswith((address, "data:", "blob:"))]
-        assert not [t for t in page.said if "dsnb" in t or "OpenSeadragon" in t], page.said
+
+HUGE = """from deepslide_nb.viewer import SlideViewer
+viewer = SlideViewer("huge.tif")
+viewer"""
+BUSY = """import time
+start = time.time()
+while time.time() < start + 5: sum(range(1000))
+time.sleep(5)
+print(time.time() - start)"""
+
+
+def test_huge_slide_and_busy_kernel(desk):
+    "100,000 x 100,000 pixels: every zoom shows what is there; tiles go on arriving while a cell runs for ten seconds."
+    lab.write_huge(desk[0] / "huge.tif")
+    tell, page, stage = open_viewer(desk, "huge.ipynb", HUGE)
+    middle = middle_of(stage)
+    for x, y, downsample in [(50_000, 50_000, 200), (80_000, 20_000, 30), (12_345, 67_890, 5), (8448, 256, 0.5)]:
+        tell(f"viewer.go_to({x}, {y}, {downsample})")
+        settled(page)
+        seen = shot(page, middle[0] - 2, middle[1] - 2, 4, 4).astype(float).mean((0, 1))
+        step = 512 * (1 if downsample < 4 else 16 if downsample > 16 else 4) / 100_000 * 180
+        assert np.abs(seen - lab.huge_color(x, y)).max() < 4 + step, (x, y, downsample)
+    tell("viewer.go_to(50000, 50000, 3)")
+    settled(page)
+    page.evaluate(f"() => {{ window.arrived.length = 0; window.busy = ({lab.RUN})(`{BUSY}`); }}")
+    for k in range(6):
+        page.wait_for_timeout(900)
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] - 300, middle[1] - 150, steps=4)
+        page.mouse.up()
+        if k == 2:
+            early = page.evaluate("() => window.arrived.length")  # while a loop holds the interpreter
+    late = page.evaluate("() => window.arrived.length")
+    assert 10 <= float(page.evaluate("() => window.busy")) < 30
+    assert early > 0 and late > early
+
+
+ROUNDS = """import gc, threading, psutil
+from deepslide_nb.viewer import SlideViewer
+viewer, own = SlideViewer("slide.tif"), psutil.Process()
+viewer"""
+
+
+def test_ten_rounds(desk, pyramid):
+    "Shown and closed ten times over: no file handle and no thread stays behind in the kernel."
+    shutil.copy(pyramid, desk[0] / "slide.tif")
+    tell, page, stage = open_viewer(desk, "rounds.ipynb", ROUNDS)
+    count = "print(len(own.open_files()), threading.active_count())"
+    tell("viewer.close()")
+    before = tell(count)
+    for _ in range(10):
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        lab.wait_for(lambda: tell("print(len(viewer._server._kept) > 0)") == "True", 20, "tiles")
+        assert tell(count) != before
+        tell("viewer.close()")
+        stage.wait_for(state="detached", timeout=10000)
+    assert tell(count) == before
+
+
+REAL = """from deepslide_nb.viewer import SlideViewer
+viewer = SlideViewer({path!r})
+viewer"""
+
+
+@pytest.mark.parametrize("name", REAL_SLIDES)
+def test_real_slides_in_the_browser(desk, real, name):
+    "What stands on the screen, at one slide pixel to a screen pixel and zoomed out, is what OpenSlide reads there."
+    path = real / "slides" / name
+    tell, page, stage = open_viewer(desk, f"{name}.ipynb", REAL.format(path=str(path)))
+    middle, (w, h) = middle_of(stage), map(int, tell("print(*viewer.slide.dimensions)").split())
+    with open_slide(path) as slide:
+        for downsample, most in ((1, 6), (3, 10)):  # grey levels; zoomed out, browser and Pillow resample differently
+            tell(f"viewer.go_to({w // 2}, {h // 2}, {downsample})")
+            settled(page)
+            seen = shot(page, round(middle[0]) - 128, round(middle[1]) - 100, 256, 200).astype(float)
+            corner = w // 2 - 128 * downsample, h // 2 - 100 * downsample
+            truth = slide._file.read_region(corner, 0, (256 * downsample, 200 * downsample)).convert("RGB")
+            truth = np.asarray(truth.resize((256, 200), Image.Resampling.BOX), dtype=float)
+            moved = [np.roll(seen, by, (0, 1)) for by in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+            error, others = np.abs(seen - truth).mean(), [np.abs(m - truth).mean() for m in moved]
+            assert error < most and error < min(others), (downsample, error, others)
