@@ -1,5 +1,6 @@
 // What a panel shows beside its controls. Every text comes from data and is only ever set as text.
 import { element } from "./dom.js";
+import { gallery } from "./gallery.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,7 +13,7 @@ function shape(tag, attributes, ...children) {
 
 function key(items) { // a legend: pairs of a text and a colour, or triples with a pattern
   return element("ul", { className: "dsnb-keys" }, ...items.map(([text, color, pattern]) => element("li", { className: "dsnb-key" },
-    element("i", { className: pattern ? `dsnb-${pattern}` : "", style: pattern === "line" ? { borderColor: color } : { background: color }, ariaHidden: "true" }),
+    element("i", { className: `dsnb-swatch dsnb-${pattern ?? "full"}`, style: { color }, ariaHidden: "true" }),
     text)));
 }
 
@@ -153,7 +154,7 @@ function curves(spec) { // lines in the unit square, such as ROC curves
   return [element("div", { className: "dsnb-plot" }, drawing, list)];
 }
 
-const kinds = { picture, table, text, bars, numbers, curves };
+const kinds = { picture, table, gallery, text, bars, numbers, curves };
 
 export function drawSection(spec, id, pick) {
   const title = spec.title ?? spec.name;
@@ -162,5 +163,6 @@ export function drawSection(spec, id, pick) {
   if (title && spec.title !== "") made.prepend(element("h4", { textContent: title }));
   if (spec.note) made.append(element("p", { className: "dsnb-help", textContent: spec.note }));
   made.style.setProperty("--width", spec.width ?? 6);
+  made.style.setProperty("--rows", spec.rows ?? 1);
   return made;
 }
