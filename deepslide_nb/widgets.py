@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KEEP_PICTURES', 'OPEN_SLIDES', 'VALUES', 'SHOWN', 'HIDDEN', 'tile_thumbnail', 'Thumbnails', 'find_tiles',
-           'Corrections', 'BrowserModel', 'TileBrowser', 'SlideViewer']
+           'Corrections', 'BrowserModel', 'TileBrowser', 'SlideViewer', 'TissueTuner', 'AggregationExplorer']
 
-# %% ../nbs/16_widgets.ipynb #548ca296
+# %% ../nbs/16_widgets.ipynb #62c3fbd2
 import io
 import os
 import threading
@@ -23,14 +23,15 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .aggregation import class_columns
 from .annotations import _clean, class_colors
+from .explorers import AggregationExplorer, TissueTuner
 from .settings import InputError
 from .slides import Slide, open_slide
 from .viewer import SlideViewer, WidgetModel, show_widget, shown_errors
 
-# %% ../nbs/16_widgets.ipynb #d7f8608f
-_all_ = ["SlideViewer"]
+# %% ../nbs/16_widgets.ipynb #8e50e8de
+_all_ = ["SlideViewer", "TissueTuner", "AggregationExplorer"]
 
-# %% ../nbs/16_widgets.ipynb #2ed33a9d
+# %% ../nbs/16_widgets.ipynb #8f513d7f
 def tile_thumbnail(
     slide: Slide,  # an open slide
     x: int,  # left edge, level-0 pixels
@@ -41,16 +42,19 @@ def tile_thumbnail(
 ) -> bytes:  # a JPEG
     "A tile as a small picture; raises `InputError` where the file is damaged."
     out = io.BytesIO()
-    Image.fromarray(slide.read(int(x), int(y), int(size), px)).save(out, "JPEG", quality=quality)
+    pixels = slide.read(int(x), int(y), int(size), px)
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=0)  # colours at full size
     return out.getvalue()
 
-# %% ../nbs/16_widgets.ipynb #23d160d5
+# %% ../nbs/16_widgets.ipynb #128a1617
 KEEP_PICTURES = 4000  # pictures kept in memory by one browser, some 20 MB
 OPEN_SLIDES = 4  # slides that one browser holds open
 
 
 class Thumbnails:
-    "Pictures of the tiles of a table by their place in it, those made last remembered; may be used by several threads."
+    """Pictures of the tiles of a table by their place in it, those made last remembered.
+
+    May be used by several threads."""
 
     def __init__(
         self,
@@ -59,7 +63,8 @@ class Thumbnails:
     ):
         self._files = {s["slide_id"]: (s["path"], s.get("mpp")) for s in slides.to_dict("records")}
         if unknown := sorted(set(tiles["slide_id"]) - set(self._files)):
-            raise InputError(f"tiles of slides that the slides table does not have: {', '.join(map(str, unknown[:3]))}")
+            some = ", ".join(map(str, unknown[:3]))
+            raise InputError(f"tiles of slides that the slides table does not have: {some}")
         self._of, self._boxes = tiles["slide_id"].to_numpy(), tiles[["x", "y", "size"]].to_numpy()
         self._order = np.lexsort([tiles["x"], tiles["y"], pd.factorize(self._of)[0]]).argsort()
         self._kept, self._open, self._lock = OrderedDict(), OrderedDict(), threading.RLock()
@@ -131,7 +136,7 @@ def _read(self: Thumbnails, slide_id, places, px):
         return [(place, e) for place in places]
     return list(self._pool.map(one, places))
 
-# %% ../nbs/16_widgets.ipynb #7c234ed1
+# %% ../nbs/16_widgets.ipynb #53f2d23e
 def find_tiles(
     table: pd.DataFrame,
     filters: dict | None = None,  # column -> (least, most), a value, or None for what is missing
@@ -169,10 +174,14 @@ def _in_range(values, column, ends):
     "bool: which values lie between two ends, with them."
     numbers = [end is None or isinstance(end, (int, float, np.number)) for end in ends]
     if not _is_number(values) or len(ends) != 2 or not all(numbers):
-        raise InputError(f"the range {ends!r} does not fit the column {column!r}; give two numbers for a numeric column.")
-    values = values.to_numpy(float, na_value=np.nan)
-    low, high = (other if end is None else end for end, other in zip(ends, (-np.inf, np.inf)))
-    return (values >= low) & (values <= high) if any(e is not None for e in ends) else np.ones(len(values), bool)
+        raise InputError(f"the range {ends!r} does not fit the column {column!r}; give two ends of a column of numbers.")
+    values, (low, high) = values.to_numpy(float, na_value=np.nan), ends
+    keep = np.ones(len(values), bool)
+    if low is not None:
+        keep &= values >= low
+    if high is not None:
+        keep &= values <= high
+    return keep
 
 # %% ../nbs/16_widgets.ipynb #e391da3b
 class Corrections:
@@ -246,7 +255,7 @@ class BrowserModel(WidgetModel):
     undo = traitlets.Unicode().tag(sync=True)  # what can be taken back, in words
     stale = traitlets.Bool(False).tag(sync=True)  # whether a correction changed what filters or sort ask for
 
-# %% ../nbs/16_widgets.ipynb #da0ea88e
+# %% ../nbs/16_widgets.ipynb #22295aca
 VALUES = 300  # a column of text with more different values is filtered by typing instead of choosing
 SHOWN = ("slide_id", "label", "split", "tissue", "rejected")  # filters that are offered from the start
 HIDDEN = ("path", "annotations", "mpp")  # columns of slides that say nothing more of a tile
@@ -256,8 +265,9 @@ def _about(values, name):
     "What the browser must know to offer a filter of a column."
     about = {"name": str(name), "kind": "number" if _is_number(values) else "text", "shown": name in SHOWN}
     if about["kind"] == "number":
-        ends = values.min(), values.max()
-        return about | {"ends": [None if pd.isna(e) else float(f"{e:.3g}") for e in ends]}
+        values = values.to_numpy(float, na_value=np.nan)
+        ends = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (np.nan, np.nan)
+        return about | {"ends": [float(f"{e:.3g}") if np.isfinite(e) else None for e in ends]}
     if pd.api.types.is_bool_dtype(values):
         return about | {"values": ["False", "True"]}
     distinct = values.dropna().astype("str").unique()
@@ -280,10 +290,11 @@ def _text(value):
         return f"{value:#.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
 
-# %% ../nbs/16_widgets.ipynb #fbf628c2
+# %% ../nbs/16_widgets.ipynb #69377585
 def _check_tables(tiles, slides):
     "Refuse tables that are not tiles and their slides."
-    for name, table, needed in (("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])):
+    needs = ("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])
+    for name, table, needed in needs:
         if missing := [c for c in needed if c not in table]:
             raise InputError(f"the {name} have no column {missing[0]!r}; is this the right table?")
     if not slides["slide_id"].is_unique:
@@ -293,9 +304,9 @@ def _check_tables(tiles, slides):
 class TileBrowser:
     """A table of tiles as pages of pictures, to be filtered, sorted, selected, relabelled and rejected.
 
-    `.widget` is what a notebook shows. Readable: `table`, the corrected table; `found`, the rows that fit the filters, in
-    their order; `pages`; `picked`, the row picked last (None for none); `error`. Readable and settable: `page` (from 1),
-    `selected`, `viewer`. Close it with `close()`, or use it in a `with`."""
+    `.widget` is what a notebook shows. Readable: `table`, the corrected table; `found`, the rows that fit the
+    filters, in their order; `pages`; `picked`, the row picked last (None for none); `error`. Readable and settable:
+    `page` (from 1), `selected`, `viewer`. Close it with `close()`, or use it in a `with`."""
 
     def __init__(
         self,
@@ -314,11 +325,10 @@ class TileBrowser:
         self._paths = slides.set_index("slide_id")["path"].map(os.path.abspath)
         self.per_page, self.picked, self.viewer = page, None, None
         self._chosen, self._on_pick, self._lock = np.zeros(len(tiles), bool), [], threading.RLock()
-        known = {*self._corrections.table["label"].dropna().unique(), *slides.get("label", pd.Series()).dropna()}
         self._classes = class_columns(tiles) if any(str(c).startswith("prob_") for c in tiles) else []
-        self._classes += sorted(known - set(self._classes))
+        self._add_classes([*self._corrections.table["label"].unique(), *slides.get("label", [])])
         self.widget, facts = BrowserModel("browser", px=px), self._facts()
-        self._columns = {c: _about(facts[c], c) for c in facts}
+        self._columns = {c: _about(facts[c], c) for c in facts if isinstance(c, str)}
         self._describe()
         self._find()
         self.widget.on_msg(self._receive)
@@ -378,11 +388,17 @@ class TileBrowser:
     def __exit__(self, *error):
         self.close()
 
-# %% ../nbs/16_widgets.ipynb #e44985da
+# %% ../nbs/16_widgets.ipynb #6aa1ae9e
 @patch
 def _facts(self: TileBrowser):
     "The corrected table with what is known of the slides."
     return self._corrections.table.assign(**self._of_slide)
+
+
+@patch
+def _add_classes(self: TileBrowser, names):
+    "Know these classes too, after those that are known."
+    self._classes += sorted({name for name in names if pd.notna(name)} - set(self._classes))
 
 
 @patch
@@ -416,19 +432,22 @@ def _show(self: TileBrowser):
         at = (self.widget.page - 1) * self.per_page
         here, after = self._found[at : at + self.per_page], self._found[at + self.per_page :][: self.per_page]
         rows = self._facts().iloc[here]
-        extra = self.widget.sort[0] if self.widget.sort[0] not in ("label", "rejected") else None
-        tiles = [
-            {"key": int(key), "label": row["label"] if pd.notna(row["label"]) else None, "rejected": row["rejected"],
-             "corrected": row["label_source"] == "corrected", "extra": _text(row[extra]) if extra else "",
-             "row": [_text(v) for v in row.values()]}
-            for key, row in zip(here, rows.to_dict("records"))
-        ]  # fmt: skip
+        tiles = [self._on_page(key, row) for key, row in zip(here.tolist(), rows.to_dict("records"))]
+        numbers = {"page": self.widget.page, "pages": self.pages, "first": at}
+        numbers |= {"count": len(self._found), "total": len(self._chosen)}
+        keys = {"order": self._thumbnails.in_order(here), "next": after.tolist()}
         with self.widget.hold_sync():
-            self.widget.sheet = {
-                "tiles": tiles, "columns": [str(c) for c in rows], "first": int(at), "count": len(self._found), "pages": self.pages,
-                "total": len(self._chosen), "page": self.widget.page, "order": self._thumbnails.in_order(here), "next": [int(p) for p in after],
-            }  # fmt: skip
+            self.widget.sheet = {"tiles": tiles, "columns": [str(c) for c in rows]} | numbers | keys
             self._tell_selection()
+
+
+@patch
+def _on_page(self: TileBrowser, key, row):
+    "What the browser must know to show one tile."
+    by, label = self.widget.sort[0], row["label"]
+    about = {"key": key, "label": label if pd.notna(label) else None, "rejected": row["rejected"]}
+    about |= {"corrected": row["label_source"] == "corrected", "row": [_text(value) for value in row.values()]}
+    return about | {"extra": _text(row[by]) if by not in (None, "label", "rejected") else ""}
 
 
 @patch
@@ -472,10 +491,10 @@ def refresh(self: TileBrowser):
 def _plain(value):
     "A filter as the browser knows it: a list of two numbers, a text or None."
     if isinstance(value, (tuple, list)):
-        return [None if end is None else float(end) for end in value]
+        return [None if end is None or not np.isfinite(end) else float(end) for end in value]
     return None if value is None else str(value)
 
-# %% ../nbs/16_widgets.ipynb #088df66e
+# %% ../nbs/16_widgets.ipynb #37824b41
 @patch
 def _places(self: TileBrowser, rows):
     "Places in the table of rows given as a table, an index, labels of the index, or a boolean for every row."
@@ -484,7 +503,7 @@ def _places(self: TileBrowser, rows):
     if np.asarray(rows).dtype == bool and len(rows) == len(table):
         return np.flatnonzero(rows)
     if not table.index.is_unique:
-        raise InputError("the index of the tiles names some rows twice; give one True or False for every row instead.")
+        raise InputError("the index of the tiles names some rows twice; give True or False for every row instead.")
     places = table.index.get_indexer_for(list(rows))
     if (places < 0).any():
         raise InputError(f"there is no tile {list(rows)[int(np.argmin(places))]!r} in the table.")
@@ -498,13 +517,15 @@ def _correct(self: TileBrowser, rows, change):
         count = change(np.flatnonzero(self._chosen) if rows is None else self._places(rows))
         if not count:
             raise InputError("no tile is selected; select some first.")
-        self._corrected(self._corrections.last)
+        table = self._corrections.table
+        rejected, relabelled = table["rejected"].sum(), (table["label_source"] == "corrected").sum()
+        self._corrected(f"{self._corrections.last}; in all {rejected:,} rejected, {relabelled:,} relabelled")
 
 
 @patch
 def _corrected(self: TileBrowser, news):
     "Tell the browser of a change."
-    self._classes += sorted(set(self._corrections.table["label"].dropna().unique()) - set(self._classes))
+    self._add_classes(self._corrections.table["label"].unique())
     with self.widget.hold_sync():
         self._describe()
         tested = {*self.widget.filters, self.widget.sort[0]}
@@ -549,7 +570,7 @@ def undo(self: TileBrowser):
         self._corrections.undo()
         self._corrected(f"taken back: {last}" if last else "there is nothing to take back")
 
-# %% ../nbs/16_widgets.ipynb #d1549653
+# %% ../nbs/16_widgets.ipynb #d1614d6b
 @patch
 def on_pick(
     self: TileBrowser,
@@ -562,16 +583,19 @@ def on_pick(
 @patch
 def _pick(self: TileBrowser, place):
     "Pick the tile at a place of the table."
-    self.picked = row = self._corrections.table.iloc[place]
-    if self.viewer is not None:
-        if os.path.abspath(self.viewer.slide.path) == self._paths[row["slide_id"]]:
-            if self.viewer.tiles is None:
-                self.viewer.show_tiles(self._corrections.table[self._corrections.table["slide_id"] == row["slide_id"]])
-            x, y = row["x"] + row["size"] / 2, row["y"] + row["size"] / 2
-            self.viewer.go_to(x, y, max(row["size"] / 160, 0.25))
-            self.viewer.pick(x, y)
-        else:
-            self.widget.message = f"this tile lies on {row['slide_id']}; the viewer shows {self.viewer.slide.path.name}"
+    table = self._corrections.table
+    self.picked = row = table.iloc[place]
+    x, y = row["x"] + row["size"] / 2, row["y"] + row["size"] / 2
+    if self.viewer is None:
+        pass
+    elif os.path.abspath(self.viewer.slide.path) != self._paths[row["slide_id"]]:
+        shown = self.viewer.slide.path.name
+        self.widget.message = f"this tile lies on {row['slide_id']}; the viewer shows {shown}"
+    else:
+        if self.viewer.tiles is None:
+            self.viewer.show_tiles(table[table["slide_id"] == row["slide_id"]])
+        self.viewer.go_to(x, y, max(row["size"] / 160, 0.25))
+        self.viewer.pick(x, y)
     for call in self._on_pick:
         call(row)
 
@@ -627,7 +651,7 @@ def _send_pictures(self: TileBrowser, message):
     answer = {k: message[k] for k in ("type", "px", "view", "number")} | {"keys": list(good), "wrong": wrong}
     self.widget.send(answer, list(good.values()))
 
-# %% ../nbs/16_widgets.ipynb #73c94677
+# %% ../nbs/16_widgets.ipynb #5b4c8b4a
 def _font(size):
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
@@ -658,13 +682,15 @@ def _print(self: TileBrowser, paper, x, y, tile, made):
         draw.rectangle([x, y, x + px, y + px], "white", "#767676")
     else:
         small = Image.open(io.BytesIO(made))
-        paper.paste(ImageOps.grayscale(small).point(lambda v: 160 + v // 3) if tile["rejected"] else small, (x, y))
+        if tile["rejected"]:
+            small = ImageOps.grayscale(small).point(lambda v: 160 + v // 3)
+        paper.paste(small, (x, y))
     if tile["rejected"]:
         draw.line([x, y, x + px, y + px], "#a40000", 2)
         draw.line([x + px, y, x, y + px], "#a40000", 2)
-    name, left = tile["label"] or "no label", x
+    name, left, colors = tile["label"] or "no label", x, dict(map(tuple, self.widget.classes))
     if tile["label"] is not None:
-        draw.rectangle([x, y + px + 4, x + 11, y + px + 15], dict(map(tuple, self.widget.classes))[name], "#555555")
+        draw.rectangle([x, y + px + 4, x + 11, y + px + 15], colors[name], "#555555")
         left += 16
     name = name if len(name) <= px // 8 else name[: px // 8 - 1] + "\u2026"
     draw.text((left, y + px + 3), name, "white" if chosen else "black", _font(11))

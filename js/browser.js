@@ -16,6 +16,7 @@ function render({ model, el }) {
   let at = 0; // which tile of the page is in focus
   let anchor = 0, stretch = null; // where a selection with Shift began, and how far it went
   let landing = null; // where to stand on the page that was asked for
+  let seen = ""; // which tiles the reader was told of
   let chosen = new Set(), total = 0, sent = 0; // keys selected on this page, how many in all, number of the last request
 
   // ---- what the reader sees -------------------------------------------------------------------------------------
@@ -173,6 +174,8 @@ function render({ model, el }) {
     at = Math.max(0, Math.min(at, here.length - 1));
     where.textContent = count ? `${many(begin + 1)}\u2013${many(begin + here.length)} of ${many(count)} tiles` : "no tiles";
     if (count < all) where.textContent += ` (${many(all)} in all)`;
+    if (seen && seen !== where.textContent) status.textContent = `page ${shown} of ${many(of)}: ${where.textContent}`;
+    seen = where.textContent;
     number.value = model.get("page");
     number.max = of;
     pages.textContent = `of ${many(of)}`;

@@ -57,6 +57,7 @@ export function filterBar(model) {
   }
 
   let controls = new Map(); // name -> show
+  let more, clear;
 
   function build() {
     const filters = model.get("filters"), columns = model.get("columns");
@@ -65,13 +66,18 @@ export function filterBar(model) {
     const fields = here.map((column) => {
       const made = column.kind === "number" ? range(column) : column.values ? choice(column) : text(column);
       controls.set(column.name, made.show);
-      const drop = () => { added.delete(column.name); set(column.name, undefined); build(); more.focus(); };
+      const drop = () => {
+        added.delete(column.name);
+        set(column.name, undefined);
+        build();
+        more.focus();
+      };
       const cross = column.shown ? [] : [button("\u00d7", `remove the filter ${title(column)}`, drop)];
       const field = element("span", { className: "dsnb-field" }, ...made.content, ...cross);
       field.dataset.name = column.name;
       return field;
     });
-    const more = element("select", { ariaLabel: "filter by another column" }, new Option("More\u2026", ""),
+    more = element("select", { ariaLabel: "filter by another column" }, new Option("More\u2026", ""),
       ...columns.filter((column) => !here.includes(column)).map((column) => new Option(title(column), column.name)));
     more.onchange = () => {
       const { value } = more;
@@ -79,7 +85,13 @@ export function filterBar(model) {
       build();
       [...place.children].find((field) => field.dataset.name === value)?.querySelector("select, input").focus();
     };
-    const clear = button("Clear", "take all filters away", () => { added.clear(); model.set("filters", {}); model.save_changes(); build(); });
+    clear = button("Clear", "take all filters away", () => {
+      added.clear();
+      model.set("filters", {});
+      model.save_changes();
+      build();
+      clear.focus();
+    });
     place.replaceChildren(...fields, more, clear);
     show();
   }
