@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BUNDLE := deepslide_nb/static/sources.sha256
 
 .PHONY: help install demo test lab export
 help:
