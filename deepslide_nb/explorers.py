@@ -67,14 +67,14 @@ def _checked_value(control, value):
             raise InputError(f"{name} = {value!r}: give a number from {low:g} to {high:g}.")
     return bool(value) if kind == "check" else str(value) if kind == "text" else value
 
-# %% ../nbs/15_explorers.ipynb #c417f7b6
+# %% ../nbs/15_explorers.ipynb #b71ec683
 class Panel(WidgetModel):
     """Controls and sections in the browser; their values and texts are known to both sides.
 
     A control is a dict of name, kind ('range', 'number', 'text', 'select', 'check', 'radio', 'button') and, as wanted,
     label, value, min, max, step, options, unit, help, group (heading of a set), color, disabled, hidden.
 
-    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), rows (that it spans). By kind:
+    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), rows (that it spans), height. By kind:
     'picture' (data: PNG or JPEG bytes, alt, legend: pairs of text and colour, caption), 'table' (columns, rows of texts
     or of {text, color, shade, bold, title}, marks: 'wrong' or 'changed' per row, numeric: places of columns, row_heads,
     selectable, picked, caption), 'text' (text, tone: 'note', 'warning', 'code'), 'bars' (bars: label, value, color,
@@ -474,7 +474,7 @@ def _show(self: TissueTuner, changed):
     self._windows = None if grid is None else len(grid)
     self.widget.sections = self._sections()
 
-# %% ../nbs/15_explorers.ipynb #baa53158
+# %% ../nbs/15_explorers.ipynb #f90938f2
 def _covered(boxes, shape, dimensions):
     "bool `shape`: what the boxes cover of a slide."
     mask, scale = np.zeros(shape, bool), np.array(shape[::-1]) / dimensions
@@ -528,7 +528,7 @@ def picture(self: TissueTuner) -> Image.Image:  # RGB
     ax.imshow(self._composed())
     ax.set(title=self.slide.path.name + "\n" + ", ".join(" ".join(pair) for pair in self._numbers()), xticks=[], yticks=[])
     if self.values["tissue"] == "otsu":
-        shown = {"kept": dict(fc="none", ec="k"), "pen": dict(fc=REJECTED["pen"]), "blurred": dict(fc=REJECTED["blur"])}
+        shown = {"kept": dict(fc="none", ec="k"), "pen": dict(fc=REJECTED["pen"], hatch="///"), "blurred": dict(fc=REJECTED["blur"], hatch="\\\\\\")}
         ax.legend(handles=[Patch(label=n, **s) for n, s in shown.items()], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return _as_image(fig)
 
@@ -602,7 +602,7 @@ def _explorer_controls(votes, splits, v):
     compare = {"name": "compare", "kind": "radio", "label": "Flips are shown against", "options": [["pinned", "the pinned setting"], ["before", "the setting before"]]}
     return [*made, compare | {"group": "Compare"}, {"name": "pin", "kind": "button", "label": "Pin this setting", "group": "Compare"}]
 
-# %% ../nbs/15_explorers.ipynb #6ccb7170
+# %% ../nbs/15_explorers.ipynb #2f2343bf
 class AggregationExplorer:
     """Rules that turn tiles into diagnoses, their thresholds as sliders, and what follows: slides, confusion, ROC.
 
@@ -675,9 +675,10 @@ class AggregationExplorer:
 
     def pin(self):
         "Compare with this setting from now on."
-        self._pinned = self._setting()
-        self.widget.set(compare="pinned")
-        self._show({})
+        with self.widget._lock:
+            self._pinned = self._setting()
+            self.widget.set(compare="pinned")
+            self._show({})
         self.widget.message = "Pinned: flips are shown against this setting."
 
     def close(self):
@@ -742,7 +743,7 @@ def _show(self: AggregationExplorer, changed):
     self.scores, self._before = scores(now), scores(before)
     self.widget.sections = self._sections(setting)
 
-# %% ../nbs/15_explorers.ipynb #50db0ca8
+# %% ../nbs/15_explorers.ipynb #87e779ab
 def _text(value, digits=2):
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
@@ -767,7 +768,8 @@ def _sections(self: AggregationExplorer, setting):
     key = self.split if "split" in self._slides else "none"
     tone = "note" if key == "valid" else "warning"
     parts = [{"name": "slides shown", "kind": "text", "title": "", "width": 12, "text": CAUTION[key], "tone": tone}]
-    return [*parts, self._score_section(), self._flip_section(), self._confusion_section(), self._roc_section(), self._class_section(), self._slide_section()]
+    return [*parts, self._score_section(), self._confusion_section(), self._roc_section(), self._class_section(), self._flip_section(),
+            self._slide_section()]  # fmt: skip
 
 
 @patch
@@ -802,9 +804,9 @@ def _flip_section(self: AggregationExplorer):
             for t, m in zip(table.itertuples(), means)]  # fmt: skip
     against = "the pinned setting" if self.values["compare"] == "pinned" else "the setting before"
     title = f"{len(rows)} {'slide flips' if len(rows) == 1 else 'slides flip'} against {against}"
-    section = {"name": "flips", "title": title, "kind": "table", "width": 12, "columns": ["slide", "truth", "before", "now", ""],
+    section = {"name": "flips", "title": title, "kind": "table", "width": 6, "height": 172, "columns": ["slide", "truth", "before", "now", ""],
                "rows": rows, "marks": ["wrong" if w else None for w in wrong], "row_heads": True}  # fmt: skip
-    return section if rows else {"name": "flips", "title": title, "kind": "text", "width": 12, "text": "Move a slider, or choose another rule."}
+    return section if rows else {"name": "flips", "title": title, "kind": "text", "width": 6, "height": 172, "text": "Move a slider, or choose another rule."}
 
 
 @patch
@@ -828,7 +830,7 @@ def _roc_section(self: AggregationExplorer):
     alt = "ROC curves, each class against the rest. " + "; ".join(line["text"] for line in lines)
     note = "The dot is where the rule's diagnoses lie." if lines else "No curve: it needs slides with the class and slides without."
     return {"name": "roc", "title": "ROC: each class against the rest", "kind": "curves", "lines": lines, "alt": alt, "note": note,
-            "x": "false positive rate", "y": "true positive rate", "width": 6, "rows": 2}  # fmt: skip
+            "x": "false positive rate", "y": "true positive rate", "width": 6, "rows": 3}  # fmt: skip
 
 
 @patch
@@ -861,7 +863,8 @@ def picture(self: AggregationExplorer) -> Image.Image:  # RGB
     plot_confusion(confusion(known["label"], known["predicted"], self._votes.classes), left, f"accuracy {_text(self.scores['accuracy'])}")
     plot_roc(known, right)
     name, arguments = self._setting()
-    fig.suptitle(f"{SPLITS[self.split]} slides, {name} {arguments or ''}", fontsize=9)
+    told = ", ".join(f"{k} {v}" for k, v in arguments.items())
+    fig.suptitle(f"{SPLITS[self.split]} slides, rule: {name}{f' ({told})' if told else ''}", fontsize=9)
     return _as_image(fig)
 
 

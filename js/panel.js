@@ -64,13 +64,21 @@ function render({ model, el }) {
     const old = drawn[index]?.node, at = old?.querySelector(".dsnb-scroll")?.scrollTop ?? 0;
     const row = old?.contains(document.activeElement) ? document.activeElement.dataset.row : undefined;
     const node = drawSection(spec, `${id}-s${index}`, pick);
+    if (old?.querySelector(".dsnb-scroll")) sized.unobserve(old.querySelector(".dsnb-scroll"));
     if (old) old.replaceWith(node); else grid.append(node);
     drawn[index] = { node };
     const scroll = node.querySelector(".dsnb-scroll");
-    if (scroll) scroll.scrollTop = at;
+    if (scroll) { scroll.scrollTop = at; sized.observe(scroll); }
     if (row !== undefined) (node.querySelector(`[data-row="${row}"]`) ?? node.querySelector("[tabindex='0']"))?.focus();
     listen(index);
   }
+
+  const sized = new ResizeObserver((seen) => { // what can be scrolled must be reached by keyboard
+    for (const { target: box } of seen.filter((one) => one.target.getAttribute("role") === "region")) {
+      if (box.scrollHeight > box.clientHeight || box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  });
 
   const showers = [];
   function listen(index) {
@@ -108,6 +116,7 @@ function render({ model, el }) {
   return () => {
     for (const [name, listener] of Object.entries(listeners)) model.off(name, listener);
     showers.forEach((listener, i) => model.off(`change:section_${i}`, listener));
+    sized.disconnect();
     for (const { stop } of controls.values()) stop?.();
   };
 }

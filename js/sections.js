@@ -48,7 +48,7 @@ function table(spec, id, pick) {
   if (spec.caption) made.prepend(element("caption", { textContent: spec.caption }));
   const scroll = element("div", { className: "dsnb-scroll" }, made);
   if (spec.selectable && rows.length) selectable(made, body, spec, pick);
-  else if (spec.scroll ?? rows.length > 12) Object.assign(scroll, { tabIndex: 0, role: "region", ariaLabel: spec.title ?? spec.name });
+  else Object.assign(scroll, { role: "region", ariaLabel: spec.title ?? spec.name });
   made.setAttribute("aria-label", spec.title ?? spec.name);
   return [scroll];
 }
@@ -164,5 +164,9 @@ export function drawSection(spec, id, pick) {
   if (spec.note) made.append(element("p", { className: "dsnb-help", textContent: spec.note }));
   made.style.setProperty("--width", spec.width ?? 6);
   made.style.setProperty("--rows", spec.rows ?? 1);
+  if (spec.height) { // the same whatever it holds, so that nothing jumps while a slider is dragged
+    made.style.setProperty("--panel-height", `${spec.height}px`);
+    made.style.minHeight = `${spec.height + 44}px`;
+  }
   return made;
 }
