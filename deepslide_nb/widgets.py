@@ -290,7 +290,7 @@ def _text(value):
         return f"{value:#.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
 
-# %% ../nbs/16_widgets.ipynb #69377585
+# %% ../nbs/16_widgets.ipynb #ef38f03d
 def _check_tables(tiles, slides):
     "Refuse tables that are not tiles and their slides."
     needs = ("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])
@@ -316,8 +316,8 @@ class TileBrowser:
         page: int = 30,  # tiles on a page
     ):
         _check_tables(tiles, slides)
-        if px < 16 or page < 1:
-            raise InputError(f"px must be at least 16 and page at least 1, not {px} and {page}.")
+        if not (16 <= px <= 512 and 1 <= page <= 300):
+            raise InputError(f"px must be 16 ... 512 and page 1 ... 300, not {px} and {page}.")
         self._thumbnails, self._corrections = Thumbnails(tiles, slides), Corrections(tiles)
         own = slides.rename(columns={"label": "slide_label"}).set_axis(slides["slide_id"])
         own = own.drop(columns=[c for c in own if c in tiles or c in HIDDEN])

@@ -56,7 +56,7 @@ function render({ model, el }) {
   const foot = element("div", { className: "dsnb-bar", role: "group", ariaLabel: "pages and selection" },
     element("span", {}, first, back, number, pages, next, last), where,
     element("span", {}, "Select", button("Page", "select all tiles of the page", selectPage), selectAll, clear), size);
-  const keys = element("details", { className: "dsnb-keys" }, element("summary", { textContent: "Keys" }),
+  const keys = element("details", { className: "dsnb-shortcuts" }, element("summary", { textContent: "Keys" }),
     element("dl", { id: `${id}-keys` }, ...KEYS.map(([key, does]) =>
       element("div", {}, element("dt", { textContent: key }), element("dd", { textContent: does })))));
   const status = element("div", { className: "dsnb-status", role: "status", ariaLive: "polite" });
@@ -164,7 +164,7 @@ function render({ model, el }) {
     [...classes.children].forEach((made, i) => {
       const [text, color] = model.get("classes")[i];
       if (i < 9) made.append(element("kbd", { textContent: i + 1 }));
-      made.append(element("i", { className: "dsnb-swatch", style: { background: color } }), text);
+      made.append(element("i", { className: "dsnb-square", style: { background: color } }), text);
     });
   }
 

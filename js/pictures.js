@@ -2,7 +2,7 @@
 
 const BATCH = 15; // pictures in one message
 const ON_THE_WAY = 2; // messages not yet answered: what waits behind them can still be given up
-const KEEP = 800; // pictures
+const KEEP = 800; // pictures, more than two pages and the loupe show
 const PATIENCE = 60000; // milliseconds until an answer counts as lost
 
 export function pictureStore(model, onArrival) {

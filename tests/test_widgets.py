@@ -294,6 +294,12 @@ def test_wrong_tables(tiles, slides, change, say):
         TileBrowser(*change(tiles, slides))
 
 
+@pytest.mark.parametrize("options", [{"px": 8}, {"page": 0}, {"page": 1000}])
+def test_wrong_sizes(tiles, slides, options):
+    with pytest.raises(InputError, match="px must be"):
+        TileBrowser(tiles, slides, **options)
+
+
 def test_no_tiles_at_all(tiles, slides):
     with TileBrowser(tiles[:0], slides) as browser:
         assert browser.pages == 1 and len(browser.table) == 0 and browser.picture()
