@@ -327,7 +327,7 @@ def _plain(value):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/14_viewer.ipynb #82dd179c
+# %% ../nbs/14_viewer.ipynb #aff6d441
 @patch
 def _add(self: SlideViewer, name, kind, data, legend, opacity):
     "Add or replace a layer."
@@ -395,11 +395,23 @@ def show_values(
     **options,  # classes, cmap, limits of `value_layer`
 ):
     "Colour the tiles by class or by a number, as `plot_overlay` does."
-    picture, legend = value_layer(self.slide, tiles, column, **options)
+    picture, legend = value_layer(self.slide, tiles, column, **self._with_classes(tiles, column, options))
     self._add(name or column or "class map", "picture", png_bytes(picture), legend, opacity)
+    self._name_classes()
+
+
+@patch
+def _with_classes(self: SlideViewer, tiles, column, options):
+    "The options, so that a class has one colour in all layers: classes of predictions come first, in their order."
     if column is None:
-        self._classes += [c for c in class_columns(tiles) if c not in self._classes]
-        self._name_classes()
+        names = class_columns(tiles)
+    elif column in tiles and not pd.api.types.is_numeric_dtype(tiles[column]):
+        names = [*options.get("classes", self._classes), *sorted(tiles[column].dropna().unique())]
+        names = list(dict.fromkeys(map(str, names)))
+    else:
+        return options
+    self._classes = list(dict.fromkeys([*names, *self._classes]))
+    return options | {"classes": names} if column is not None else options
 
 # %% ../nbs/14_viewer.ipynb #bb137483
 @patch

@@ -180,6 +180,19 @@ def test_layers(viewer):
     assert [one["name"] for one in viewer.widget.layers] == ["tissue mask", "regions", "tile grid"]
 
 
+def test_a_class_has_one_colour(viewer):
+    "In regions, class map and labels, in whatever order they come."
+    box = {"type": "Polygon", "coordinates": [[[0, 0], [10, 0], [10, 20], [0, 20], [0, 0]]]}
+    viewer.widget.regions = [{"name": "b", "geometry": box}]
+    viewer.show_values(viewer.tiles.assign(prob_a=0.2, prob_b=0.8))
+    viewer.show_values(viewer.tiles.assign(label="b"), "label")
+    colors = dict(map(tuple, viewer.widget.classes))
+    for layer in viewer.widget.layers:
+        legend = dict(map(tuple, layer["legend"].get("classes", [])))
+        assert {c: colors[c] for c in legend} == legend
+    assert colors["a"] != colors["b"]
+
+
 def test_close_gives_back(pyramid):
     "Open and closed, no file handle and no thread stays; a slide that was given stays open."
     psutil = pytest.importorskip("psutil")
