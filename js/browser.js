@@ -7,7 +7,7 @@ import "./browser.css";
 const LOUPE = 256; // pixels of the picture beside the page
 const SIZES = [64, 96, 128, 192];
 const KEYS = [["Arrows, Home, End", "move"], ["Space", "select"], ["Shift with arrows or click", "select up to there"],
-  ["Ctrl+A", "select the page"], ["Escape", "select nothing"], ["1 \u2026 9", "label"], ["X", "reject or restore"],
+  ["Ctrl+A", "select the page"], ["Escape", "to the tiles; there: select nothing"], ["1 \u2026 9", "label"], ["X", "reject or restore"],
   ["Ctrl+Z", "undo"], ["Enter or click", "pick: show in the viewer"], ["Page Up, Page Down", "turn the page"]];
 const many = (count) => count.toLocaleString("en");
 
@@ -314,6 +314,7 @@ function render({ model, el }) {
     if (event.target === page && pageKey(event)) { /* done */ }
     else if (event.key === "PageDown" && !event.target.matches("select")) turn(model.get("page") + 1);
     else if (event.key === "PageUp" && !event.target.matches("select")) turn(model.get("page") - 1);
+    else if (event.key === "Escape" && event.target !== page) page.focus();
     else if (control && event.key.toLowerCase() === "z" && !typing) model.send({ type: "undo" });
     else return;
     event.preventDefault();

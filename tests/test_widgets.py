@@ -417,6 +417,8 @@ def test_in_jupyterlab(chromium, tiles, slides, tmp_path):
         root.get_by_role("button", name="select nothing").click()
         root.get_by_label("filter by slide id").select_option("<b>ü</b>")
         root.get_by_label("least tissue").fill("0.5")
+        page.keyboard.press("Escape")
+        assert sheet.evaluate("one => one === document.activeElement")
         until("len(browser.found)", "60")
         assert tell("print(set(browser.found.slide_id), browser.found.tissue.min())") == "{'<b>ü</b>'} 0.5"
         root.get_by_label("sort by").select_option("tissue")
