@@ -120,7 +120,7 @@ def chromium(executable):
 
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=executable or shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 950})
+        page = browser.new_page(viewport={"width": 1300, "height": 950}, has_touch=True)
         page.said = []
         page.on("pageerror", lambda e: page.said.append(str(e)))
         page.on("console", lambda m: page.said.append(m.text) if m.type == "error" else None)

@@ -289,6 +289,11 @@ def test_in_jupyterlab(desk, pyramid):
     lab.wait_for(lambda: tell(picked) == want, 10, want)
     assert "slide_id a" in page.locator(".dsnb-status").inner_text()
 
+    # so does a finger
+    page.touchscreen.tap(middle[0] - 40, middle[1] + 40)
+    want = f"{(x - 40 * d) // 100 * 100:.0f} {(y + 40 * d) // 100 * 100:.0f}"
+    lab.wait_for(lambda: tell(picked) == want, 10, want)
+
     # a box by mouse, its corner pulled, a polygon by keyboard, saved with the button
     page.get_by_role("button", name="tool: box").click()
     page.mouse.move(middle[0] - 60, middle[1] - 50)
