@@ -602,7 +602,7 @@ def _explorer_controls(votes, splits, v):
     compare = {"name": "compare", "kind": "radio", "label": "Flips are shown against", "options": [["pinned", "the pinned setting"], ["before", "the setting before"]]}
     return [*made, compare | {"group": "Compare"}, {"name": "pin", "kind": "button", "label": "Pin this setting", "group": "Compare"}]
 
-# %% ../nbs/15_explorers.ipynb #2f2343bf
+# %% ../nbs/15_explorers.ipynb #0975147b
 class AggregationExplorer:
     """Rules that turn tiles into diagnoses, their thresholds as sliders, and what follows: slides, confusion, ROC.
 
@@ -626,6 +626,7 @@ class AggregationExplorer:
         start = {"background": background or classes[0]}
         self.widget = Panel(_explorer_controls(self._votes, self._splits, start), height=330, title="From tiles to the diagnosis of a slide")
         self.widget.set(**start)
+        self._kept, self._curves = {}, {}
         self._held, self._now, self._was = None, self._setting(), self._setting()
         self._pinned = self._setting()
         self.widget.on_change(self._show)
@@ -691,7 +692,7 @@ class AggregationExplorer:
     def __exit__(self, *error):
         self.close()
 
-# %% ../nbs/15_explorers.ipynb #c89b76ff
+# %% ../nbs/15_explorers.ipynb #c92f9438
 def _values_of(method, arguments, classes, now):
     "The controls' values for the arguments of a rule; raises `InputError` for one that it does not have."
     known = {"average": ("positive", "above"), "threshold": ("background", *AMOUNT)}.get(method, ())
@@ -726,6 +727,20 @@ def _setting(self: AggregationExplorer):
 
 
 @patch
+def _judged(self: AggregationExplorer, setting):
+    "The slide predictions of a setting and their scores; those of the last four settings are kept."
+    key = self.split, repr(setting)
+    if key not in self._kept:
+        while len(self._kept) > 3:
+            del self._kept[next(iter(self._kept))]
+        rows = np.ones(len(self._slides), bool) if self.split == "all" else (self._slides["split"] == self.split).to_numpy()
+        table = _said(self._votes, self._slides, setting[0], **setting[1])[rows].reset_index(drop=True)
+        self._kept[key] = table, scores(table)
+    self._kept[key] = self._kept.pop(key)
+    return self._kept[key]
+
+
+@patch
 def _show(self: AggregationExplorer, changed):
     "Compute what follows from the values, and show it."
     v, setting = self.values, self._setting()
@@ -736,14 +751,12 @@ def _show(self: AggregationExplorer, changed):
             self._was, self._held = self._now, set(changed)
         self._now = setting
     then = self._pinned if v["compare"] == "pinned" else self._was
-    rows = np.ones(len(self._slides), bool) if v["split"] == "all" else (self._slides["split"] == v["split"]).to_numpy()
-    now, before = (_said(self._votes, self._slides, s[0], **s[1])[rows].reset_index(drop=True) for s in (setting, then))
+    (now, self.scores), (before, self._before) = self._judged(setting), self._judged(then)
     flips = now["predicted"].fillna("") != before["predicted"].fillna("")
     self.by_slide = now.drop(columns="minor").assign(before=before["predicted"], flips=flips)
-    self.scores, self._before = scores(now), scores(before)
     self.widget.sections = self._sections(setting)
 
-# %% ../nbs/15_explorers.ipynb #87e779ab
+# %% ../nbs/15_explorers.ipynb #320587ad
 def _text(value, digits=2):
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
@@ -753,13 +766,21 @@ def _wrong(table, column):
     return table["label"].notna() & (table[column].fillna("") != table["label"].fillna(""))
 
 
-def _curve(table, name):
-    "The points of a ROC curve, and where the rule's diagnoses lie: false and true positive rate."
-    points = roc(table.drop(columns=["before", "flips"]), name)
+def _dots(table, name):
+    "Where the rule's diagnoses lie in the ROC plot: false and true positive rate."
     known = table[table["label"].notna()]
     is_class, called = known["label"] == name, known["predicted"] == name
-    at = [float(called[~is_class].mean()), float(called[is_class].mean())]
-    return points[["false_positive_rate", "true_positive_rate"]].to_numpy().tolist(), at
+    return [float(called[~is_class].mean()), float(called[is_class].mean())]
+
+
+@patch
+def _curve(self: AggregationExplorer, name):
+    "The points of a class's ROC curve; a threshold does not change it, so it is kept."
+    key = self.split, self.method, name
+    if key not in self._curves:
+        points = roc(self.by_slide.drop(columns=["before", "flips"]), name)
+        self._curves[key] = points[["false_positive_rate", "true_positive_rate"]].to_numpy().tolist()
+    return self._curves[key]
 
 
 @patch
@@ -825,8 +846,8 @@ def _roc_section(self: AggregationExplorer):
     lines, colors = [], class_colors(self._votes.classes)
     for name, found in self.scores["classes"].items():
         if found["auc"] is not None:
-            points, at = _curve(self.by_slide, name)
-            lines.append({"name": name, "color": colors[name], "points": points, "at": at, "text": f"{name}: area {found['auc']:.2f}"})
+            line = {"name": name, "color": colors[name], "points": self._curve(name), "at": _dots(self.by_slide, name)}
+            lines.append(line | {"text": f"{name}: area {found['auc']:.2f}"})
     alt = "ROC curves, each class against the rest. " + "; ".join(line["text"] for line in lines)
     note = "The dot is where the rule's diagnoses lie." if lines else "No curve: it needs slides with the class and slides without."
     return {"name": "roc", "title": "ROC: each class against the rest", "kind": "curves", "lines": lines, "alt": alt, "note": note,

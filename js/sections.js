@@ -20,6 +20,7 @@ function key(items) { // a legend: pairs of a text and a colour, or triples with
 // ---- tables ---------------------------------------------------------------------------------------------------
 function fill(node, cell) { // a cell is a text, or { text, color, shade, bold, title }
   if (typeof cell !== "object" || cell === null) { node.textContent = cell ?? ""; return; }
+  node.classList.toggle("dsnb-dotted", Boolean(cell.color));
   if (cell.color) node.append(element("i", { className: "dsnb-dot", style: { background: cell.color }, ariaHidden: "true" }));
   node.append(cell.text ?? "");
   if (cell.bold) node.classList.add("dsnb-bold");
@@ -166,7 +167,7 @@ export function drawSection(spec, id, pick) {
   made.style.setProperty("--rows", spec.rows ?? 1);
   if (spec.height) { // the same whatever it holds, so that nothing jumps while a slider is dragged
     made.style.setProperty("--panel-height", `${spec.height}px`);
-    made.style.minHeight = `${spec.height + 44}px`;
+    made.style.setProperty("--least", `${spec.height + 44}px`);
   }
   return made;
 }
