@@ -7,7 +7,7 @@ export function gallery(spec, id, pick) { // rows: data (bytes of a picture), la
     const image = element("img", { alt: "" }), url = URL.createObjectURL(new Blob([data]));
     image.onload = image.onerror = () => URL.revokeObjectURL(url);
     image.src = url;
-    const lines = [element("i", { className: "dsnb-dot", style: { background: color ?? "transparent" }, ariaHidden: "true" }), label];
+    const lines = [element("i", { className: "dsnb-gallery-color", style: { background: color ?? "transparent" }, ariaHidden: "true" }), label];
     const item = element("li", { role: "option", ariaLabel: `${label}${text ? `, ${text}` : ""}`, title: text ?? "" },
       image, element("span", { className: "dsnb-gallery-text", ariaHidden: "true" }, ...lines));
     item.dataset.row = i;
