@@ -56,7 +56,7 @@ function render({ model, el }) {
     (ms) => stage.dispatchEvent(new CustomEvent("dsnb-tile", { detail: ms, bubbles: true }))); // heard by tests/bench/bench_viewer.py
   const osd = OpenSeadragon({
     element: stage, tileSources: source, drawer: "canvas", showNavigationControl: false, showNavigator: true,
-    navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.18, imageLoaderLimit: 0, maxTilesPerFrame: 16, animationTime: 0.4,
+    navigatorPosition: "TOP_RIGHT", navigatorAutoFade: false, navigatorSizeRatio: 0.18, imageLoaderLimit: 0, maxTilesPerFrame: 16, animationTime: 0.4,
     maxZoomPixelRatio: 1 / FINEST, visibilityRatio: 0.2, preserveImageSizeOnResize: true, timeout: 60000,
     gestureSettingsMouse: { clickToZoom: false }, gestureSettingsPen: { clickToZoom: false }, tabIndex: 0,
   });
