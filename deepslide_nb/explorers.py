@@ -67,14 +67,15 @@ def _checked_value(control, value):
             raise InputError(f"{name} = {value!r}: give a number from {low:g} to {high:g}.")
     return bool(value) if kind == "check" else str(value) if kind == "text" else value
 
-# %% ../nbs/15_explorers.ipynb #b71ec683
+# %% ../nbs/15_explorers.ipynb #34276ed0
 class Panel(WidgetModel):
     """Controls and sections in the browser; their values and texts are known to both sides.
 
     A control is a dict of name, kind ('range', 'number', 'text', 'select', 'check', 'radio', 'button') and, as wanted,
     label, value, min, max, step, options, unit, help, group (heading of a set), color, disabled, hidden.
 
-    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), rows (that it spans), height. By kind:
+    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), rows (that it
+    spans), height. By kind:
     'picture' (data: PNG or JPEG bytes, alt, legend: pairs of text and colour, caption), 'table' (columns, rows of texts
     or of {text, color, shade, bold, title}, marks: 'wrong' or 'changed' per row, numeric: places of columns, row_heads,
     selectable, picked, caption), 'text' (text, tone: 'note', 'warning', 'code'), 'bars' (bars: label, value, color,
@@ -101,7 +102,9 @@ class Panel(WidgetModel):
         controls = [_checked_control(c) for c in controls]
         values = {c["name"]: _start_value(c) for c in controls if c["kind"] != "button"}
         self._calls, self._lock, self._told = {"change": [], "pick": []}, threading.RLock(), values
-        super().__init__("panel", controls=controls, values=values, title=title, height=height or 0, place=place)
+        super().__init__(
+            "panel", controls=controls, values=values, title=title, height=height or 0, place=place
+        )
         self.sections = sections
         self.observe(self._changed, "values")
         self.observe(self._refit, "controls")
@@ -110,7 +113,11 @@ class Panel(WidgetModel):
     @traitlets.validate("controls")
     def _controls_are_known(self, proposal):
         controls = [_checked_control(c) for c in proposal["value"]]
-        if twice := pd.Series([c["name"] for c in controls], dtype=object).loc[lambda s: s.duplicated()].tolist():
+        if (
+            twice := pd.Series([c["name"] for c in controls], dtype=object)
+            .loc[lambda s: s.duplicated()]
+            .tolist()
+        ):
             raise InputError(f"two controls are called {twice[0]!r}; give each a name of its own.")
         return controls
 
@@ -150,18 +157,28 @@ class Panel(WidgetModel):
                 if changes:
                     setattr(self, f"section_{i}", _checked_section(found | changes))
                 return getattr(self, f"section_{i}")
-        raise InputError(f"there is no section {name!r}; there are {', '.join(s['name'] for s in self.sections)}.")
+        raise InputError(
+            f"there is no section {name!r}; there are {', '.join(s['name'] for s in self.sections)}."
+        )
 
-# %% ../nbs/15_explorers.ipynb #2fa6dfa8
-SECTIONS = {"picture": ["data"], "table": ["columns", "rows"], "text": ["text"], "bars": ["bars"], "numbers": ["numbers"],
-            "curves": ["lines"]}  # fmt: skip
+# %% ../nbs/15_explorers.ipynb #5051028d
+SECTIONS = {
+    "picture": ["data"],
+    "table": ["columns", "rows"],
+    "text": ["text"],
+    "bars": ["bars"],
+    "numbers": ["numbers"],
+    "curves": ["lines"],
+}
 
 
 def _checked_section(section):
     "The section; raises `InputError` where the browser could not show it."
     name, kind = section.get("name"), section.get("kind")
     if not isinstance(name, str) or kind not in SECTIONS:
-        raise InputError(f"the section {name!r} of kind {kind!r} needs a name, and a kind out of {', '.join(SECTIONS)}.")
+        raise InputError(
+            f"the section {name!r} of kind {kind!r} needs a name, and a kind out of {', '.join(SECTIONS)}."
+        )
     if missing := [key for key in SECTIONS[kind] if key not in section]:
         raise InputError(f"the section {name!r} needs {missing[0]!r}.")
     if kind == "table" and any(len(row) != len(section["columns"]) for row in section["rows"]):
@@ -275,7 +292,7 @@ def _receive(self: Panel, widget, message, buffers):
         except InputError as e:  # the table was another one when the row was clicked
             self.error = str(e)
 
-# %% ../nbs/15_explorers.ipynb #856ba4c2
+# %% ../nbs/15_explorers.ipynb #608f54e0
 class _Steps:
     "Lesson 3's filter on one thumbnail, each step computed again only when its own numbers change."
 
@@ -293,8 +310,9 @@ class _Steps:
     def coloured(self, lowest, highest, dark):
         "As `otsu_mask`."
         least = np.clip(lowest if self._otsu is None else self._otsu, lowest, highest)
-        found = lambda: _clean((self._saturation > least) | (self._saturation > 0.02) & (self._bright < dark))  # noqa: E731
-        return self._once("coloured", (lowest, highest, dark), found)
+        s, bright = self._saturation, self._bright
+        make = lambda: _clean((s > least) | (s > 0.02) & (bright < dark))  # noqa: E731
+        return self._once("coloured", (lowest, highest, dark), make)
 
     def pen(self):
         "As `pen_mask`."
@@ -314,7 +332,7 @@ class _Steps:
         inside = mask & ~pen
         return _clean(inside & ~blur) if mask.any() else mask, mask & pen, inside & blur
 
-# %% ../nbs/15_explorers.ipynb #988a543d
+# %% ../nbs/15_explorers.ipynb #a83e7911
 REJECTED = {"pen": "#D55E00", "blur": "#0072B2"}
 TILE_LINE = "#007d5f"
 SHOWN_PX = 960  # longer side of the tuner's picture
@@ -322,14 +340,20 @@ SHOWN_PX = 960  # longer side of the tuner's picture
 
 def _tuned_picture(rgb, kept, pen, blur, boxes, dimensions):
     "The thumbnail with the outline of what is kept, stripes on what is rejected, and the tiles; an Image."
-    size = np.maximum(1, np.round(np.array(rgb.shape[1::-1]) * min(1, SHOWN_PX / max(rgb.shape[:2])))).astype(int)
+    size = np.maximum(1, np.round(np.array(rgb.shape[1::-1]) * min(1, SHOWN_PX / max(rgb.shape[:2])))).astype(
+        int
+    )
     small = Image.fromarray(rgb).resize(size, Image.Resampling.BOX)
-    kept, pen, blur = (np.asarray(Image.fromarray(m).resize(size, Image.Resampling.NEAREST)) for m in (kept, pen, blur))
+    kept, pen, blur = (
+        np.asarray(Image.fromarray(m).resize(size, Image.Resampling.NEAREST)) for m in (kept, pen, blur)
+    )
     pixels = np.where(kept[..., None], small, small.point(lambda v: 0.45 * v + 0.55 * 255))
     for mask, color, way in ((pen, REJECTED["pen"], 1), (blur, REJECTED["blur"], -1)):
         y, x = np.nonzero(mask)
         part = np.where((x + way * y) % 8 < 4, 0.85, 0.35)[:, None]
-        pixels[y, x] = (1 - part) * pixels[y, x] + part * np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+        pixels[y, x] = (1 - part) * pixels[y, x] + part * np.array(
+            [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        )
     pixels[kept & ~ndi.binary_erosion(kept)] = 0
     picture = Image.fromarray(pixels)
     draw, to = ImageDraw.Draw(picture), size / dimensions
@@ -337,10 +361,16 @@ def _tuned_picture(rgb, kept, pen, blur, boxes, dimensions):
         draw.rectangle([*(to * (left, top)), *(to * (left + side, top + side))], outline=TILE_LINE, width=2)
     return picture
 
-# %% ../nbs/15_explorers.ipynb #09e1daaa
+# %% ../nbs/15_explorers.ipynb #ac9d1201
 FILTER = {  # arguments of lesson 3's functions, which settings.ini does not know
-    "lowest": 0.05, "highest": 0.10, "dark": 200, "pen": True, "blur": True, "sharp": 0.05, "points": 100,
-}  # fmt: skip
+    "lowest": 0.05,
+    "highest": 0.10,
+    "dark": 200,
+    "pen": True,
+    "blur": True,
+    "sharp": 0.05,
+    "points": 100,
+}
 GRID = ("tissue", "tissue_min", "tile_px", "mpp", "overlap")  # settings
 
 
@@ -348,30 +378,39 @@ def _tuner_controls(v):
     "The tuner's controls for the values `v`; those of another filter are hidden."
     otsu, tiles = v["tissue"] == "otsu", "Tiles"
     ranges = [
-        ("lowest", "Lowest saturation", 0, 0.3, 0.01, "Colour", otsu), ("highest", "Highest saturation", 0, 0.6, 0.01, "Colour", otsu),
-        ("dark", "Dark counts below", 0, 255, 5, "Colour", otsu), ("sharp", "Least sharpness", 0, 0.2, 0.005, "Left out", otsu and v["blur"]),
+        ("lowest", "Lowest saturation", 0, 0.3, 0.01, "Colour", otsu),
+        ("highest", "Highest saturation", 0, 0.6, 0.01, "Colour", otsu),
+        ("dark", "Dark counts below", 0, 255, 5, "Colour", otsu),
+        ("sharp", "Least sharpness", 0, 0.2, 0.005, "Left out", otsu and v["blur"]),
         ("points", "More purple points than", 0, 255, 1, "DeepSlide's rule", v["tissue"] == "purple"),
-        ("tissue_min", "Least tissue in a tile", 0, 1, 0.05, tiles, otsu), ("overlap", "Overlap of tiles", 0, 0.9, 0.05, tiles, True),
-    ]  # fmt: skip
-    made = {name: {"name": name, "kind": "range", "label": label, "min": low, "max": high, "step": step, "group": group, "hidden": not seen}
-            for name, label, low, high, step, group, seen in ranges}  # fmt: skip
-    choices = [["otsu", "Colour (Otsu), no pen, no blur"], ["purple", "Purple points (DeepSlide)"], ["none", "None: keep all"]]
-    made["tissue"] = {"name": "tissue", "kind": "select", "label": "Filter", "options": choices}
+        ("tissue_min", "Least tissue in a tile", 0, 1, 0.05, tiles, otsu),
+        ("overlap", "Overlap of tiles", 0, 0.9, 0.05, tiles, True),
+    ]
+    keys = "name", "label", "min", "max", "step", "group"
+    made = {r[0]: dict(zip(keys, r), kind="range", hidden=not r[-1]) for r in ranges}
+    choices = [
+        ["otsu", "Colour (Otsu), no pen, no blur"],
+        ["purple", "Purple points (DeepSlide)"],
+        ["none", "None: keep all"],
+    ]
+    made["tissue"] = dict(kind="select", label="Filter", options=choices)
     for name, label in (("pen", "Leave out pen"), ("blur", "Leave out what is blurred")):
-        made[name] = {"name": name, "kind": "check", "label": label, "group": "Left out", "color": REJECTED[name], "hidden": not otsu}
-    made["tile_px"] = {"name": "tile_px", "kind": "number", "label": "Tile side", "min": 32, "max": 4096, "step": 1, "unit": "pixels", "group": tiles}
-    made["mpp"] = {"name": "mpp", "kind": "number", "label": "Scale of a tile", "min": 0.01, "max": 100, "unit": "µm per pixel", "group": tiles}
-    made["show"] = {"name": "show", "kind": "check", "label": "Draw the tiles", "group": tiles}
-    order = ["tissue", "points", "lowest", "highest", "dark", "pen", "blur", "sharp", "tissue_min", "tile_px", "mpp", "overlap", "show"]
-    return [made[name] | {"value": v[name]} for name in order]
+        made[name] = dict(kind="check", label=label, group="Left out", color=REJECTED[name], hidden=not otsu)
+    made["tile_px"] = dict(
+        kind="number", label="Tile side", min=32, max=4096, step=1, unit="pixels", group=tiles
+    )
+    made["mpp"] = dict(kind="number", label="Scale", min=0.01, max=100, unit="µm per pixel", group=tiles)
+    made["show"] = dict(kind="check", label="Draw the tiles", group=tiles)
+    order = "tissue points lowest highest dark pen blur sharp tissue_min tile_px mpp overlap show".split()
+    return [made[name] | {"name": name, "value": v[name]} for name in order]
 
-# %% ../nbs/15_explorers.ipynb #4d179df9
+# %% ../nbs/15_explorers.ipynb #9d668488
 class TissueTuner:
     """The tissue filter's parameters as sliders, with the mask, the share kept and the number of tiles.
 
-    Readable: `mask`, bool (h, w), the tissue as a run would find it; `tiles`, the tiles that are kept (x, y, size); `error`.
-    Readable and settable: `values`. `settings()` gives what belongs into settings.ini. Close it with `close()`, or use it
-    in a `with`."""
+    Readable: `mask`, bool (h, w), the tissue at these values; `tiles`, those that are kept (x, y, size); `error`.
+    Readable and settable: `values`. `settings()` gives what belongs into settings.ini. Close it with `close()`, or
+    use it in a `with`."""
 
     def __init__(
         self,
@@ -426,7 +465,7 @@ class TissueTuner:
     def __exit__(self, *error):
         self.close()
 
-# %% ../nbs/15_explorers.ipynb #71f8b834
+# %% ../nbs/15_explorers.ipynb #080076dd
 @patch
 def _grid(self: TissueTuner, v):
     "int (n, 3) windows of the slide: x, y, size; a bag's own boxes; None where the slide tells no scale."
@@ -448,7 +487,9 @@ def _purple(self: TissueTuner, grid, px):
         points = np.zeros(len(grid), int)
         for done, i in enumerate(np.flatnonzero(some)):
             if done % 200 == 0:
-                self.widget.message = f"counting the purple points of {some.sum():,} tiles: {done / some.sum():.0%}"
+                self.widget.message = (
+                    f"counting the purple points of {some.sum():,} tiles: {done / some.sum():.0%}"
+                )
             points[i] = purple_points(self.slide.read(*grid[i].tolist(), px)).sum()
         self.widget.message, self._points = "", (key, points)
     return self._points[1]
@@ -474,7 +515,7 @@ def _show(self: TissueTuner, changed):
     self._windows = None if grid is None else len(grid)
     self.widget.sections = self._sections()
 
-# %% ../nbs/15_explorers.ipynb #f90938f2
+# %% ../nbs/15_explorers.ipynb #fa7bf5e1
 def _covered(boxes, shape, dimensions):
     "bool `shape`: what the boxes cover of a slide."
     mask, scale = np.zeros(shape, bool), np.array(shape[::-1]) / dimensions
@@ -489,7 +530,11 @@ def _covered(boxes, shape, dimensions):
 def _numbers(self: TissueTuner):
     "What the tuner counts: pairs of a label and a text."
     found, otsu = [("tissue", f"{self.mask.mean():.1%}")], self.values["tissue"] == "otsu"
-    found += [("left out as pen", f"{self._pen.mean():.1%}"), ("left out as blur", f"{self._blur.mean():.1%}")] if otsu else []
+    found += (
+        [("left out as pen", f"{self._pen.mean():.1%}"), ("left out as blur", f"{self._blur.mean():.1%}")]
+        if otsu
+        else []
+    )
     n, of = len(self.tiles), self._windows
     return [*found, ("tiles kept", f"{n:,} of {of:,}" if of is not None else "unknown")]
 
@@ -506,18 +551,53 @@ def _sections(self: TissueTuner):
     "What the panel shows."
     v, out, numbers = self.values, io.BytesIO(), self._numbers()
     self._composed().save(out, "JPEG", quality=85)
-    legend = [["kept: outlined", "#000000", "line"], ["pen", REJECTED["pen"], "rising"], ["blurred", REJECTED["blur"], "falling"]]
-    legend = (legend if v["tissue"] == "otsu" else []) + ([["a tile that is kept", TILE_LINE, "line"]] if v["show"] else [])
+    legend = [
+        ["kept: outlined", "#000000", "line"],
+        ["pen", REJECTED["pen"], "rising"],
+        ["blurred", REJECTED["blur"], "falling"],
+    ]
+    legend = (legend if v["tissue"] == "otsu" else []) + (
+        [["a tile that is kept", TILE_LINE, "line"]] if v["show"] else []
+    )
     alt = f"{self.slide.path.name}: " + ", ".join(f"{label} {value}" for label, value in numbers)
-    lines = "\n".join(f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in self.settings().items())
+    lines = "\n".join(
+        f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in self.settings().items()
+    )
     other = [name for name, value in FILTER.items() if v[name] != value]
-    note = "" if not other else f"Not in settings.ini: {', '.join(f'{n} = {v[n]}' for n in other)}. A run takes lesson 3's own numbers for these."
+    note = (
+        ""
+        if not other
+        else f"Not in settings.ini: {', '.join(f'{n} = {v[n]}' for n in other)}. "
+        "A run takes lesson 3's own numbers for these."
+    )
     if self._windows is None:
-        note = "The file does not tell its microns per pixel, so tiles cannot be placed: open it with open_slide(path, mpp=...)."
+        note = "The file does not tell its microns per pixel, so tiles have no size: give open_slide its mpp."
     return [
-        {"name": "numbers", "kind": "numbers", "title": "", "width": 12, "numbers": [{"label": a, "value": b} for a, b in numbers]},
-        {"name": "slide", "kind": "picture", "title": "", "width": 12, "data": out.getvalue(), "alt": alt, "legend": legend},
-        {"name": "lines for settings.ini", "kind": "text", "width": 12, "text": lines, "tone": "code", "note": note},
+        {
+            "name": "numbers",
+            "kind": "numbers",
+            "title": "",
+            "width": 12,
+            "numbers": [{"label": a, "value": b} for a, b in numbers],
+        },
+        {
+            "name": "slide",
+            "kind": "picture",
+            "title": "",
+            "width": 12,
+            "data": out.getvalue(),
+            "alt": alt,
+            "legend": legend,
+        },
+        {
+            "name": "lines for settings.ini",
+            "kind": "text",
+            "width": 12,
+            "text": lines,
+            "tone": "code",
+            "note": note,
+        },
     ]
 
 
@@ -526,10 +606,23 @@ def picture(self: TissueTuner) -> Image.Image:  # RGB
     "The slide with its mask, labelled, for readers without a kernel."
     fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
     ax.imshow(self._composed())
-    ax.set(title=self.slide.path.name + "\n" + ", ".join(" ".join(pair) for pair in self._numbers()), xticks=[], yticks=[])
+    ax.set(
+        title=self.slide.path.name + "\n" + ", ".join(" ".join(pair) for pair in self._numbers()),
+        xticks=[],
+        yticks=[],
+    )
     if self.values["tissue"] == "otsu":
-        shown = {"kept": dict(fc="none", ec="k"), "pen": dict(fc=REJECTED["pen"], hatch="///"), "blurred": dict(fc=REJECTED["blur"], hatch="\\\\\\")}
-        ax.legend(handles=[Patch(label=n, **s) for n, s in shown.items()], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        shown = {
+            "kept": dict(fc="none", ec="k"),
+            "pen": dict(fc=REJECTED["pen"], hatch="///"),
+            "blurred": dict(fc=REJECTED["blur"], hatch="\\\\\\"),
+        }
+        ax.legend(
+            handles=[Patch(label=n, **s) for n, s in shown.items()],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1),
+            frameon=False,
+        )
     return _as_image(fig)
 
 
@@ -545,14 +638,22 @@ def _as_image(fig):
     plt.close(fig)
     return Image.open(out).convert("RGB")
 
-# %% ../nbs/15_explorers.ipynb #a1934302
-RULES = {"average": "Average probability", "majority": "Majority of the tiles", "threshold": "Enough confident tiles"}
+# %% ../nbs/15_explorers.ipynb #b3f61001
+RULES = {
+    "average": "Average probability",
+    "majority": "Majority of the tiles",
+    "threshold": "Enough confident tiles",
+}
 AMOUNT = {  # what the threshold rule asks of a class: label, highest, step, start
-    "least": ("Least tiles", 50, 1, 5), "share": ("Least share of the tiles", 1, 0.01, 0.0), "confidence": ("Confidence above", 1, 0.01, 0.7),
-}  # fmt: skip
+    "least": ("Least tiles", 50, 1, 5),
+    "share": ("Least share of the tiles", 1, 0.01, 0.0),
+    "confidence": ("Confidence above", 1, 0.01, 0.7),
+}
 
 
-def _said(votes, slides, method, background=None, least=5, share=0.0, confidence=0.7, positive=None, above=0.5):
+def _said(
+    votes, slides, method, background=None, least=5, share=0.0, confidence=0.7, positive=None, above=0.5
+):
     "Slide predictions of a rule from the counts of the tiles; as the functions of lesson 9."
     if method == "majority":
         return _result(slides, votes, votes.share, method)
@@ -571,44 +672,69 @@ def _said(votes, slides, method, background=None, least=5, share=0.0, confidence
     table = _result(slides, votes, votes.share, method)
     return table.assign(predicted=pd.Series(named, dtype="str").where(votes.n_tiles > 0))
 
-# %% ../nbs/15_explorers.ipynb #ddd88237
+# %% ../nbs/15_explorers.ipynb #ef7f83b7
 SPLITS = {"valid": "validation", "train": "training", "test": "test", "all": "all"}
 CAUTION = {
     "valid": "Validation slides: choose here, then look at the test slides once.",
     "test": "Test slides: thresholds chosen on test slides judge nothing. Choose on validation slides.",
     "train": "Training slides: the network has learned from them, so they look better than new ones would.",
     "all": "All slides, the test slides among them: thresholds chosen on test slides judge nothing.",
-    "none": "The slides table has no split, so all slides are shown; a threshold chosen on them needs other slides to judge it.",
+    "none": "The slides table has no split: a threshold chosen on these slides needs other slides to judge it.",
 }
 
 
 def _explorer_controls(votes, splits, v):
     "The explorer's controls for the values `v`; those of another rule are hidden."
-    first = votes.classes[0]
+    first, positives = (
+        votes.classes[0],
+        [["", "none: the most probable"], *[[f"class {c}", c] for c in votes.classes]],
+    )
     method, each, background = v.get("method", "average"), v.get("rule") == "each", v.get("background", first)
-    made = [{"name": "split", "kind": "select", "label": "Slides", "options": [[s, SPLITS.get(s, s)] for s in splits], "hidden": len(splits) < 2},
-            {"name": "method", "kind": "select", "label": "Rule", "options": [list(pair) for pair in RULES.items()]},
-            {"name": "positive", "kind": "select", "label": "A class with its own threshold", "hidden": method != "average",
-             "options": [["", "none: the most probable"], *[[f"class {c}", c] for c in votes.classes]]},
-            {"name": "above", "kind": "range", "label": "Its mean probability at least", "value": 0.5, "hidden": method != "average" or not v.get("positive")},
-            {"name": "background", "kind": "select", "label": "Where nothing is found", "options": votes.classes, "hidden": method != "threshold"},
-            {"name": "rule", "kind": "radio", "label": "Thresholds", "options": [["common", "one for all classes"], ["each", "one for each class"]],
-             "hidden": method != "threshold"}]  # fmt: skip
+    average, threshold, radio = method == "average", method == "threshold", {"kind": "radio"}
+    names = [[s, SPLITS[s]] for s in splits]
+    made = [
+        dict(name="split", kind="select", label="Slides", options=names, hidden=len(splits) < 2),
+        dict(name="method", kind="select", label="Rule", options=RULES.items()),
+        dict(
+            name="positive",
+            kind="select",
+            label="A class with its own threshold",
+            options=positives,
+            hidden=not average,
+        ),
+        dict(name="above", kind="range", label="Its mean probability at least", value=0.5)
+        | dict(min=0, max=1, step=0.01, hidden=not average or not v.get("positive")),
+        dict(
+            name="background",
+            kind="select",
+            label="Where nothing is found",
+            options=votes.classes,
+            hidden=not threshold,
+        ),
+        radio
+        | dict(name="rule", label="Thresholds", hidden=not threshold)
+        | dict(options=[["common", "one for all classes"], ["each", "one for each class"]]),
+    ]
     for owner in ["", *votes.classes]:
+        seen = threshold and (each and owner not in ("", background) if owner else not each)
         for name, (label, high, step, start) in AMOUNT.items():
-            seen = method == "threshold" and (each and owner not in ("", background) if owner else not each)
-            made.append({"name": f"{name} of {owner}" if owner else name, "kind": "range", "label": label, "min": 0, "max": high,
-                         "step": step, "value": start, "group": owner or "All classes", "hidden": not seen})  # fmt: skip
-    compare = {"name": "compare", "kind": "radio", "label": "Flips are shown against", "options": [["pinned", "the pinned setting"], ["before", "the setting before"]]}
-    return [*made, compare | {"group": "Compare"}, {"name": "pin", "kind": "button", "label": "Pin this setting", "group": "Compare"}]
+            name = f"{name} of {owner}" if owner else name
+            amount = dict(name=name, kind="range", label=label, min=0, max=high, step=step, value=start)
+            made.append(amount | {"group": owner or "All classes", "hidden": not seen})
+    choices = [["pinned", "the pinned setting"], ["before", "the setting before"]]
+    made.append(
+        radio | dict(name="compare", label="Flips are shown against", options=choices, group="Compare")
+    )
+    return [*made, dict(name="pin", kind="button", label="Pin this setting", group="Compare")]
 
-# %% ../nbs/15_explorers.ipynb #0975147b
+# %% ../nbs/15_explorers.ipynb #23600e8d
 class AggregationExplorer:
     """Rules that turn tiles into diagnoses, their thresholds as sliders, and what follows: slides, confusion, ROC.
 
-    Readable: `by_slide`, the slide predictions of the split that is shown, with `before` (the diagnosis under the pinned or
-    earlier setting) and `flips`; `scores`; `error`. Readable and settable: `method`, `arguments` (of lesson 9's function;
-    for the average also positive and above), `split`, `values`. Close it with `close()`, or use it in a `with`."""
+    Readable: `by_slide`, the slide predictions of the split that is shown, with `before` (the diagnosis under the
+    pinned or earlier setting) and `flips`; `scores`; `error`. Readable and settable: `method`, `arguments` (of lesson
+    9's function; for the average also positive and above), `split`, `values`. Close it with `close()`, or use it in
+    a `with`."""
 
     def __init__(
         self,
@@ -619,12 +745,18 @@ class AggregationExplorer:
         self._votes, self._slides = tally(predictions, slides), slides.reset_index(drop=True)
         classes = self._votes.classes
         if background is not None and background not in classes:
-            raise InputError(f"background = {background}: the classes are {', '.join(classes)}; name one of them.")
+            raise InputError(
+                f"background = {background}: the classes are {', '.join(classes)}; name one of them."
+            )
         there = set(slides["split"].dropna()) if "split" in slides else set()
         self._splits = [s for s in ("valid", "train", "test") if s in there]
         self._splits = self._splits + ["all"] if self._splits else ["all"]
         start = {"background": background or classes[0]}
-        self.widget = Panel(_explorer_controls(self._votes, self._splits, start), height=330, title="From tiles to the diagnosis of a slide")
+        self.widget = Panel(
+            _explorer_controls(self._votes, self._splits, start),
+            height=330,
+            title="From tiles to the diagnosis of a slide",
+        )
         self.widget.set(**start)
         self._kept, self._curves = {}, {}
         self._held, self._now, self._was = None, self._setting(), self._setting()
@@ -692,12 +824,14 @@ class AggregationExplorer:
     def __exit__(self, *error):
         self.close()
 
-# %% ../nbs/15_explorers.ipynb #c92f9438
+# %% ../nbs/15_explorers.ipynb #a4bdd80f
 def _values_of(method, arguments, classes, now):
     "The controls' values for the arguments of a rule; raises `InputError` for one that it does not have."
     known = {"average": ("positive", "above"), "threshold": ("background", *AMOUNT)}.get(method, ())
     if unknown := set(arguments) - set(known):
-        raise InputError(f"the rule {method} has no {sorted(unknown)[0]!r}; it has {', '.join(known) or 'no arguments'}.")
+        raise InputError(
+            f"the rule {method} has no {sorted(unknown)[0]!r}; it has {', '.join(known) or 'no arguments'}."
+        )
     values = {k: v for k, v in arguments.items() if k in ("above", "background")}
     if "positive" in arguments:
         values["positive"] = f"class {arguments['positive']}" if arguments["positive"] else ""
@@ -718,7 +852,9 @@ def _setting(self: AggregationExplorer):
     "The rule's name and its arguments."
     v = self.values
     if v["method"] == "average":
-        return "average", {"positive": v["positive"].removeprefix("class "), "above": v["above"]} if v["positive"] else {}
+        return "average", {"positive": v["positive"].removeprefix("class "), "above": v["above"]} if v[
+            "positive"
+        ] else {}
     if v["method"] == "majority":
         return "majority", {}
     others = [c for c in self._votes.classes if c != v["background"]]
@@ -733,7 +869,11 @@ def _judged(self: AggregationExplorer, setting):
     if key not in self._kept:
         while len(self._kept) > 3:
             del self._kept[next(iter(self._kept))]
-        rows = np.ones(len(self._slides), bool) if self.split == "all" else (self._slides["split"] == self.split).to_numpy()
+        rows = (
+            np.ones(len(self._slides), bool)
+            if self.split == "all"
+            else (self._slides["split"] == self.split).to_numpy()
+        )
         table = _said(self._votes, self._slides, setting[0], **setting[1])[rows].reset_index(drop=True)
         self._kept[key] = table, scores(table)
     self._kept[key] = self._kept.pop(key)
@@ -749,14 +889,14 @@ def _show(self: AggregationExplorer, changed):
     if setting != self._now:  # the setting before is the one before this control was taken hold of
         if set(changed) != self._held:
             self._was, self._held = self._now, set(changed)
-        self._now = setting
+        self._now, self.widget.message = setting, ""
     then = self._pinned if v["compare"] == "pinned" else self._was
     (now, self.scores), (before, self._before) = self._judged(setting), self._judged(then)
     flips = now["predicted"].fillna("") != before["predicted"].fillna("")
     self.by_slide = now.drop(columns="minor").assign(before=before["predicted"], flips=flips)
     self.widget.sections = self._sections(setting)
 
-# %% ../nbs/15_explorers.ipynb #320587ad
+# %% ../nbs/15_explorers.ipynb #9e1430af
 def _text(value, digits=2):
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
@@ -788,23 +928,47 @@ def _sections(self: AggregationExplorer, setting):
     "What the panel shows."
     key = self.split if "split" in self._slides else "none"
     tone = "note" if key == "valid" else "warning"
-    parts = [{"name": "slides shown", "kind": "text", "title": "", "width": 12, "text": CAUTION[key], "tone": tone}]
-    return [*parts, self._score_section(), self._confusion_section(), self._roc_section(), self._class_section(), self._flip_section(),
-            self._slide_section()]  # fmt: skip
+    parts = [
+        {"name": "slides shown", "kind": "text", "title": "", "width": 12, "text": CAUTION[key], "tone": tone}
+    ]
+    return [
+        *parts,
+        self._score_section(),
+        self._confusion_section(),
+        self._roc_section(),
+        self._class_section(),
+        self._flip_section(),
+        self._slide_section(),
+    ]
 
 
 @patch
 def _score_section(self: AggregationExplorer):
-    keys = {"accuracy": "accuracy", "balanced_accuracy": "mean recall of classes", "macro_f1": "mean F1 of classes", "macro_auc": "mean AUC of classes"}
+    keys = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "mean recall of classes",
+        "macro_f1": "mean F1 of classes",
+        "macro_auc": "mean AUC of classes",
+    }
     numbers = []
     for name, label in keys.items():
         now, then = self.scores[name], self._before[name]
         change = None if now is None or then is None else now - then
-        numbers.append({"label": label, "value": _text(now), "note": "" if not change or abs(change) < 0.005 else f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")})
+        numbers.append(
+            {
+                "label": label,
+                "value": _text(now),
+                "note": ""
+                if not change or abs(change) < 0.005
+                else f"{change:+.2f}".replace("-", "\N{MINUS SIGN}"),
+            }
+        )
     flips = self.by_slide["flips"]
     cured = int((flips & ~_wrong(self.by_slide, "predicted") & _wrong(self.by_slide, "before")).sum())
     lost = int((flips & _wrong(self.by_slide, "predicted") & ~_wrong(self.by_slide, "before")).sum())
-    numbers.append({"label": "slides that flip", "value": str(int(flips.sum())), "note": f"{cured} cured, {lost} lost"})
+    numbers.append(
+        {"label": "slides that flip", "value": str(int(flips.sum())), "note": f"{cured} cured, {lost} lost"}
+    )
     return {"name": "scores", "kind": "numbers", "title": "", "width": 12, "numbers": numbers}
 
 
@@ -820,25 +984,72 @@ def _dot(self: AggregationExplorer, name):
 def _flip_section(self: AggregationExplorer):
     table = self.by_slide[self.by_slide["flips"]]
     wrong, was = _wrong(table, "predicted"), _wrong(table, "before")
-    means = np.select([table["label"].isna(), was & ~wrong, wrong & ~was, wrong], ["", "cured", "lost", "still wrong"], "")
-    rows = [[str(t.slide_id), self._dot(t.label) if pd.notna(t.label) else "", self._dot(t.before), self._dot(t.predicted), m]
-            for t, m in zip(table.itertuples(), means)]  # fmt: skip
+    means = np.select(
+        [table["label"].isna(), was & ~wrong, wrong & ~was, wrong], ["", "cured", "lost", "still wrong"], ""
+    )
+    rows = [
+        [
+            str(t.slide_id),
+            self._dot(t.label) if pd.notna(t.label) else "",
+            self._dot(t.before),
+            self._dot(t.predicted),
+            m,
+        ]
+        for t, m in zip(table.itertuples(), means)
+    ]
     against = "the pinned setting" if self.values["compare"] == "pinned" else "the setting before"
     title = f"{len(rows)} {'slide flips' if len(rows) == 1 else 'slides flip'} against {against}"
-    section = {"name": "flips", "title": title, "kind": "table", "width": 6, "height": 172, "columns": ["slide", "truth", "before", "now", ""],
-               "rows": rows, "marks": ["wrong" if w else None for w in wrong], "row_heads": True}  # fmt: skip
-    return section if rows else {"name": "flips", "title": title, "kind": "text", "width": 6, "height": 172, "text": "Move a slider, or choose another rule."}
+    section = {
+        "name": "flips",
+        "title": title,
+        "kind": "table",
+        "width": 6,
+        "height": 172,
+        "columns": ["slide", "truth", "before", "now", ""],
+        "rows": rows,
+        "marks": ["wrong" if w else None for w in wrong],
+        "row_heads": True,
+    }
+    return (
+        section
+        if rows
+        else {
+            "name": "flips",
+            "title": title,
+            "kind": "text",
+            "width": 6,
+            "height": 172,
+            "text": "Move a slider, or choose another rule.",
+        }
+    )
 
 
 @patch
 def _confusion_section(self: AggregationExplorer):
-    matrix = confusion(*(self.by_slide.loc[self.by_slide["label"].notna(), c] for c in ("label", "predicted")), self._votes.classes)
+    matrix = confusion(
+        *(self.by_slide.loc[self.by_slide["label"].notna(), c] for c in ("label", "predicted")),
+        self._votes.classes,
+    )
     share = matrix.to_numpy() / np.maximum(matrix.to_numpy().sum(1, keepdims=True), 1)
-    rows = [[self._dot(name)] + [{"text": str(n), "shade": float(s), "bold": name == c} for c, n, s in zip(matrix.columns, counts, shares)]
-            for name, counts, shares in zip(matrix.index, matrix.to_numpy(), share)]  # fmt: skip
+    rows = [
+        [self._dot(name)]
+        + [
+            {"text": str(n), "shade": float(s), "bold": name == c}
+            for c, n, s in zip(matrix.columns, counts, shares)
+        ]
+        for name, counts, shares in zip(matrix.index, matrix.to_numpy(), share)
+    ]
     numeric = list(range(1, len(matrix.columns) + 1))
-    return {"name": "confusion", "title": "Confusion: truth down, diagnosis across", "kind": "table", "columns": ["truth", *matrix.columns],
-            "rows": rows, "numeric": numeric, "row_heads": True, "width": 6}  # fmt: skip
+    return {
+        "name": "confusion",
+        "title": "Confusion: truth down, diagnosis across",
+        "kind": "table",
+        "columns": ["truth", *matrix.columns],
+        "rows": rows,
+        "numeric": numeric,
+        "row_heads": True,
+        "width": 6,
+    }
 
 
 @patch
@@ -846,20 +1057,49 @@ def _roc_section(self: AggregationExplorer):
     lines, colors = [], class_colors(self._votes.classes)
     for name, found in self.scores["classes"].items():
         if found["auc"] is not None:
-            line = {"name": name, "color": colors[name], "points": self._curve(name), "at": _dots(self.by_slide, name)}
+            line = {
+                "name": name,
+                "color": colors[name],
+                "points": self._curve(name),
+                "at": _dots(self.by_slide, name),
+            }
             lines.append(line | {"text": f"{name}: area {found['auc']:.2f}"})
     alt = "ROC curves, each class against the rest. " + "; ".join(line["text"] for line in lines)
-    note = "The dot is where the rule's diagnoses lie." if lines else "No curve: it needs slides with the class and slides without."
-    return {"name": "roc", "title": "ROC: each class against the rest", "kind": "curves", "lines": lines, "alt": alt, "note": note,
-            "x": "false positive rate", "y": "true positive rate", "width": 6, "rows": 3}  # fmt: skip
+    note = (
+        "The dot is where the rule's diagnoses lie."
+        if lines
+        else "No curve: it needs slides with the class and slides without."
+    )
+    return {
+        "name": "roc",
+        "title": "ROC: each class against the rest",
+        "kind": "curves",
+        "lines": lines,
+        "alt": alt,
+        "note": note,
+        "x": "false positive rate",
+        "y": "true positive rate",
+        "width": 6,
+        "rows": 3,
+    }
 
 
 @patch
 def _class_section(self: AggregationExplorer):
     keys = ["precision", "recall", "f1", "auc"]
-    rows = [[self._dot(n), str(c["support"]), *[_text(c[k]) for k in keys]] for n, c in self.scores["classes"].items()]
-    return {"name": "classes", "kind": "table", "width": 6, "columns": ["class", "slides", "precision", "recall", "F1", "AUC"],
-            "rows": rows, "numeric": [1, 2, 3, 4, 5], "row_heads": True}  # fmt: skip
+    rows = [
+        [self._dot(n), str(c["support"]), *[_text(c[k]) for k in keys]]
+        for n, c in self.scores["classes"].items()
+    ]
+    return {
+        "name": "classes",
+        "kind": "table",
+        "width": 6,
+        "columns": ["class", "slides", "precision", "recall", "F1", "AUC"],
+        "rows": rows,
+        "numeric": [1, 2, 3, 4, 5],
+        "row_heads": True,
+    }
 
 
 @patch
@@ -867,13 +1107,32 @@ def _slide_section(self: AggregationExplorer):
     table = self.by_slide
     wrong = _wrong(table, "predicted")
     marks = [[m for m, on in (("wrong", w), ("changed", f)) if on] for w, f in zip(wrong, table["flips"])]
-    rows = [[str(t.slide_id), self._dot(t.label) if pd.notna(t.label) else "", self._dot(t.predicted), "wrong" if w else "", f"{t.n_tiles:,}",
-             *map(_text, probs)]
-            for t, w, probs in zip(table.itertuples(), wrong, table[[f"prob_{c}" for c in self._votes.classes]].to_numpy())]  # fmt: skip
+    rows = [
+        [
+            str(t.slide_id),
+            self._dot(t.label) if pd.notna(t.label) else "",
+            self._dot(t.predicted),
+            "wrong" if w else "",
+            f"{t.n_tiles:,}",
+            *map(_text, probs),
+        ]
+        for t, w, probs in zip(
+            table.itertuples(), wrong, table[[f"prob_{c}" for c in self._votes.classes]].to_numpy()
+        )
+    ]
     what = "mean" if self.method == "average" else "share"
     columns = ["slide", "truth", "diagnosis", "", "tiles", *[f"{what} {c}" for c in self._votes.classes]]
-    return {"name": "slides", "kind": "table", "width": 12, "columns": columns, "rows": rows, "marks": marks, "row_heads": True,
-            "numeric": list(range(4, len(columns))), "note": "A red bar: wrong. Yellow: flips."}  # fmt: skip
+    return {
+        "name": "slides",
+        "kind": "table",
+        "width": 12,
+        "columns": columns,
+        "rows": rows,
+        "marks": marks,
+        "row_heads": True,
+        "numeric": list(range(4, len(columns))),
+        "note": "A red bar: wrong. Yellow: flips.",
+    }
 
 
 @patch
@@ -881,7 +1140,11 @@ def picture(self: AggregationExplorer) -> Image.Image:  # RGB
     "Confusion matrix and ROC curves of the setting, for readers without a kernel."
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     known = self.by_slide[self.by_slide["label"].notna()].drop(columns=["before", "flips"])
-    plot_confusion(confusion(known["label"], known["predicted"], self._votes.classes), left, f"accuracy {_text(self.scores['accuracy'])}")
+    plot_confusion(
+        confusion(known["label"], known["predicted"], self._votes.classes),
+        left,
+        f"accuracy {_text(self.scores['accuracy'])}",
+    )
     plot_roc(known, right)
     name, arguments = self._setting()
     told = ", ".join(f"{k} {v}" for k, v in arguments.items())
