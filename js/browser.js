@@ -26,7 +26,7 @@ function render({ model, el }) {
   const target = element("span", { className: "dsnb-target" });
   const name = element("input", { type: "text", ariaLabel: "name of a class", placeholder: "another class", autocomplete: "off" });
   const label = () => { if (name.value.trim()) { correct("relabel", { name: name.value }); name.value = ""; } };
-  name.onkeydown = (event) => event.key === "Enter" && label();
+  name.onkeydown = (event) => { if (event.key === "Enter") label(); }; // no value: false would forbid the key
   const undo = button("Undo", "", () => model.send({ type: "undo" }));
   const goOn = element("input", { type: "checkbox" });
   const corrections = element("div", { className: "dsnb-bar dsnb-corrections", role: "group", ariaLabel: "corrections" },

@@ -35,7 +35,7 @@ function render({ model, el }) {
   const tools = Object.entries({ move: "Move", box: "Box", polygon: "Polygon", edit: "Edit" }).map(([name, text]) =>
     button(text, `tool: ${text.toLowerCase()}`, () => choose(name), { value: name, ariaPressed: "false" }));
   const go = () => goTo(Number(across.value), Number(down.value), null, false);
-  for (const box of [across, down]) box.onkeydown = (event) => event.key === "Enter" && go();
+  for (const box of [across, down]) box.onkeydown = (event) => { if (event.key === "Enter") go(); }; // no value: false would forbid the key
   const full = button("Full screen", "full screen on or off",
     () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
   const bar = element("div", { className: "dsnb-bar", role: "toolbar", ariaLabel: "viewer controls" },
@@ -63,6 +63,7 @@ function render({ model, el }) {
   stage.append(element("div", { className: "dsnb-cross" }), scale);
   osd.canvas.setAttribute("aria-label", `${slide.name}. ${HINTS.move}`);
   osd.canvas.setAttribute("role", "application");
+  osd.canvas.dataset.lmSuppressShortcuts = "true";
 
   const ready = () => osd.world.getItemCount() > 0;
   const perPixel = () => slide.width / (osd.viewport.getZoom(true) * osd.viewport.getContainerSize().x);
@@ -318,6 +319,9 @@ function render({ model, el }) {
     if (["Enter", "Escape", "Backspace"].includes(key)) { event.originalEvent.preventDefault(); draw(); }
   });
   osd.addHandler("open", () => { follow(); draw(); });
+  if (!stage.clientWidth && !model.get("view")[2]) { // a page that is shown when it is done: the slide was fitted to nothing
+    osd.addOnceHandler("after-resize", () => setTimeout(() => osd.viewport.goHome(true)));
+  }
   osd.addHandler("update-viewport", drawOver);
   osd.addHandler("animation", () => tellView(false));
   osd.addHandler("animation-finish", () => tellView(true));

@@ -429,7 +429,7 @@ def test_in_jupyterlab(chromium, tiles, slides, tmp_path):
         tile.nth(0).locator(".dsnb-tick").click()
         tile.nth(2).click(modifiers=["Shift"])
         until("browser.selected.index.tolist() == sorted(browser.found.index[:3])", "True")
-        root.get_by_label("name of a class").fill("<fold> é")
+        root.get_by_label("name of a class").press_sequentially("<fold> é")
         root.get_by_role("button", name="give the class in the field").click()
         root.get_by_role("button", name="label as <fold> é, key").wait_for()
         root.get_by_role("button", name="reject, key X").click()
