@@ -126,6 +126,8 @@ def test_in_chromium(browser, every_run, tmp_path):  # noqa: F811
         assert page.title() == "busy 7"
         boxes = page.locator(".dsnb-layer label").all_inner_texts()
         assert "probability of busy" in [text.strip() for text in boxes]
+        strength = float(re.search(r"([\d.]+)\u00d7", page.locator(".dsnb-scale").inner_text())[1])
+        assert strength == pytest.approx(10 * 640 / 128, rel=0.02), "the whole slide is fitted to the page"
         box = stage.bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.locator(".dsnb-status").filter(has_text="slide_id busy 7").wait_for(timeout=10000)
