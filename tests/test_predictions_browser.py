@@ -60,6 +60,7 @@ def test_galleries():
     assert made["most surely n"].x.iloc[0] == 390 and made["most surely t"].x.iloc[0] == 0
     assert made["most wrong"].x.iloc[0] == 0 and set(made["most wrong"].predicted) == {"t"}
     assert made["highest gated"].x.tolist()[:2] == [390, 380] and made["highest gated"].index[0] == 39
+    assert galleries(tiles.rename_axis("tile"), attention)["highest gated"].index[0] == 39
     assert galleries(tiles.head(0)) == {} and "most wrong" not in galleries(tiles.drop(columns="label"))
 
 

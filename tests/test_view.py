@@ -26,7 +26,7 @@ def test_layers_of_a_run(every_run):
     with slide_view(**found) as viewer:
         names = [one["name"] for one in viewer.widget.layers]
         attention = [f"{kind}, times an even share" for kind in ("attention", "grid_attention")]
-        assert names == ["tissue mask", "class map", "probability of busy", "probability of calm", *attention, "regions", "tile grid"]
+        assert names == ["class map", "tissue mask", "probability of busy", "probability of calm", *attention, "regions", "tile grid"]
         seen = {name for name, one in viewer.widget.layer_state.items() if one["visible"]}
         assert seen == {"class map", "regions", "tile grid"}
         assert set(viewer.tiles.slide_id) == {"busy 7"} and viewer.widget.slide["mpp"] == 1
