@@ -67,19 +67,20 @@ def _checked_value(control, value):
             raise InputError(f"{name} = {value!r}: give a number from {low:g} to {high:g}.")
     return bool(value) if kind == "check" else str(value) if kind == "text" else value
 
-# %% ../nbs/15_explorers.ipynb #34276ed0
+# %% ../nbs/15_explorers.ipynb #f4d18af1
 class Panel(WidgetModel):
     """Controls and sections in the browser; their values and texts are known to both sides.
 
     A control is a dict of name, kind ('range', 'number', 'text', 'select', 'check', 'radio', 'button') and, as wanted,
     label, value, min, max, step, options, unit, help, group (heading of a set), color, disabled, hidden.
 
-    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), rows (that it
-    spans), height. By kind:
+    A section is a dict of name, kind and, as wanted, title, note, width (1 ... 12 columns, 6 unless told), span (rows of
+    the layout), height. By kind:
     'picture' (data: PNG or JPEG bytes, alt, legend: pairs of text and colour, caption), 'table' (columns, rows of texts
     or of {text, color, shade, bold, title}, marks: 'wrong' or 'changed' per row, numeric: places of columns, row_heads,
     selectable, picked, caption), 'text' (text, tone: 'note', 'warning', 'code'), 'bars' (bars: label, value, color,
-    text; top), 'numbers' (numbers: label, value, note), 'curves' (lines: name, color, points, at, text; x, y, alt).
+    text; top), 'numbers' (numbers: label, value, note), 'curves' (lines: name, color, points, at, text; x, y, alt),
+    'gallery' (rows: data, label, color, text; picked).
 
     A control or section that cannot be shown raises `InputError`."""
 
@@ -161,7 +162,7 @@ class Panel(WidgetModel):
             f"there is no section {name!r}; there are {', '.join(s['name'] for s in self.sections)}."
         )
 
-# %% ../nbs/15_explorers.ipynb #5051028d
+# %% ../nbs/15_explorers.ipynb #b4c08c79
 SECTIONS = {
     "picture": ["data"],
     "table": ["columns", "rows"],
@@ -169,6 +170,7 @@ SECTIONS = {
     "bars": ["bars"],
     "numbers": ["numbers"],
     "curves": ["lines"],
+    "gallery": ["rows"],
 }
 
 
@@ -896,7 +898,7 @@ def _show(self: AggregationExplorer, changed):
     self.by_slide = now.drop(columns="minor").assign(before=before["predicted"], flips=flips)
     self.widget.sections = self._sections(setting)
 
-# %% ../nbs/15_explorers.ipynb #9e1430af
+# %% ../nbs/15_explorers.ipynb #b14f9852
 def _text(value, digits=2):
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
@@ -1080,7 +1082,7 @@ def _roc_section(self: AggregationExplorer):
         "x": "false positive rate",
         "y": "true positive rate",
         "width": 6,
-        "rows": 3,
+        "span": 3,
     }
 
 

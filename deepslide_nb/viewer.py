@@ -81,8 +81,8 @@ def tile_jpeg(
     Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=0)  # at full colour: halved, it errs more than the rest together
     return out.getvalue()
 
-# %% ../nbs/14_viewer.ipynb #18d843bc
-KEEP_TILES = 512  # squares kept in memory by one viewer, some 10 MB
+# %% ../nbs/14_viewer.ipynb #f2039beb
+KEEP_TILES = 512  # squares kept in memory by one viewer, some 25 MB
 
 
 class TileServer:

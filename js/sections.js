@@ -164,7 +164,7 @@ export function drawSection(spec, id, pick) {
   if (title && spec.title !== "") made.prepend(element("h4", { textContent: title }));
   if (spec.note) made.append(element("p", { className: "dsnb-help", textContent: spec.note }));
   made.style.setProperty("--width", spec.width ?? 6);
-  made.style.setProperty("--rows", spec.rows ?? 1);
+  made.style.setProperty("--rows", spec.span ?? 1);
   if (spec.height) { // the same whatever it holds, so that nothing jumps while a slider is dragged
     made.style.setProperty("--panel-height", `${spec.height}px`);
     made.style.setProperty("--least", `${spec.height + 44}px`);

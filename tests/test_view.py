@@ -15,7 +15,7 @@ from test_cli import call
 from test_viewer import browser  # noqa: F401
 
 from deepslide_nb import cli
-from deepslide_nb.predictions_browser import find_slide, run_tables, slide_view
+from deepslide_nb.widgets import find_slide, run_tables, slide_view
 from deepslide_nb.settings import InputError
 
 ENDS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]

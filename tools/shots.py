@@ -47,7 +47,7 @@ shown = AggregationExplorer(predictions, slides, background="normal")
 shown.method = "threshold"
 """,
     "tissue_tuner": """
-shown = TissueTuner(row["path"])
+shown = TissueTuner(slides["path"][slides["artefacts"].str.contains("pen", na=False)].iloc[0])
 """,
 }
 

@@ -18,7 +18,7 @@ import lab
 TILE, WIDE, HIGH = 224, 160, 125
 CELL = 'browser = TileBrowser(tiles, slides)\nbrowser'
 PREPARE = """import pandas as pd
-from deepslide_nb.widgets import TileBrowser
+from deepslide_nb.tile_browser import TileBrowser
 slides, tiles = pd.read_parquet("slides.parquet"), pd.read_parquet("tiles.parquet")"""
 BUSY = {
     "waits": "import time; time.sleep(15)",
