@@ -65,7 +65,8 @@ function render({ model, el }) {
   osd.canvas.setAttribute("role", "application");
   osd.canvas.dataset.lmSuppressShortcuts = "true";
 
-  const ready = () => osd.world.getItemCount() > 0;
+  let placed = stage.clientWidth > 0;
+  const ready = () => placed && osd.world.getItemCount() > 0;
   const perPixel = () => slide.width / (osd.viewport.getZoom(true) * osd.viewport.getContainerSize().x);
   const middle = () => osd.viewport.viewportToImageCoordinates(osd.viewport.getCenter(true));
   const placeOf = (event) => {
@@ -319,8 +320,13 @@ function render({ model, el }) {
     if (["Enter", "Escape", "Backspace"].includes(key)) { event.originalEvent.preventDefault(); draw(); }
   });
   osd.addHandler("open", () => { follow(); draw(); });
-  if (!stage.clientWidth && !model.get("view")[2]) { // a page that is shown when it is done: the slide was fitted to nothing
-    osd.addOnceHandler("after-resize", () => setTimeout(() => osd.viewport.goHome(true)));
+  if (!placed) { // rendered out of sight (Voila, or into a box that is not yet shown): nothing fits into no space
+    osd.addOnceHandler("after-resize", () => setTimeout(() => {
+      placed = true;
+      if (!ready()) return; // "open" comes later
+      if (model.get("view")[2]) follow();
+      else osd.viewport.goHome(true);
+    }));
   }
   osd.addHandler("update-viewport", drawOver);
   osd.addHandler("animation", () => tellView(false));

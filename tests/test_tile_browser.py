@@ -294,7 +294,7 @@ def test_wrong_tables(tiles, slides, change, say):
         TileBrowser(*change(tiles, slides))
 
 
-@pytest.mark.parametrize("options", [{"px": 8}, {"page": 0}, {"page": 1000}])
+@pytest.mark.parametrize("options", [{"px": 8}, {"per_page": 0}, {"per_page": 1000}])
 def test_wrong_sizes(tiles, slides, options):
     with pytest.raises(InputError, match="px must be"):
         TileBrowser(tiles, slides, **options)

@@ -354,6 +354,27 @@ link = link_viewers(viewer, right)
 ipywidgets.HBox([viewer.widget, right.widget])"""
 
 
+LATER = """from deepslide_nb.viewer import SlideViewer
+import ipywidgets
+viewer = SlideViewer("slide.tif")
+viewer.go_to(300, 200, 0.7)
+box = ipywidgets.VBox([])
+row = ipywidgets.VBox([box])
+box.children = [viewer.widget]
+row"""
+
+
+def test_a_view_set_before_it_is_shown(desk, pyramid):
+    "A widget in a box is rendered before it has a size; the place that Python chose must survive that."
+    shutil.copy(pyramid, desk[0] / "slide.tif")
+    tell, page, stage = open_viewer(desk, "later.ipynb", LATER)
+    settled(page)
+    assert tell("print(*(round(v, 2) for v in viewer.view))") == "300.0 200.0 0.7"
+    x, y = middle_of(stage)
+    seen = shot(page, x - 2, y - 2, 4, 4).astype(float).mean((0, 1))
+    assert np.abs(seen - (300 * 255 / 1000, 200 * 255 / 700, 128)).max() < 6
+
+
 def test_linked(desk, pyramid):
     "Two viewers side by side show the same place, whichever is moved."
     shutil.copy(pyramid, desk[0] / "slide.tif")

@@ -41,6 +41,9 @@ by_slide = aggregate(theirs, test, ["average", "majority"])
 shown = PredictionBrowser(theirs, by_slide, test, sample_classifier(), height=420)
 shown.picked_slide = row["slide_id"]
 shown.picked_tile = own.sort_values(f"prob_{row['label']}").iloc[-1]
+shown.pane.set(gallery=f"most surely {row['label']}")
+shown.explain("Grad-CAM")
+shown._worker.join()
 """,
     "aggregation_explorer": """
 shown = AggregationExplorer(predictions, slides, background="normal")
