@@ -130,7 +130,7 @@ def test_in_chromium(browser, every_run, tmp_path):  # noqa: F811
         assert strength == pytest.approx(10 * 640 / 128, rel=0.02), "the whole slide is fitted to the page"
         box = stage.bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.locator(".dsnb-status").filter(has_text="slide_id busy 7").wait_for(timeout=10000)
+        page.locator(".dsnb-status").filter(has_text="slide_id busy 7").wait_for(timeout=30000)
         page.get_by_role("checkbox", name="class map").uncheck()
         lab.check_accessible(page, ".dsnb")
         page.screenshot(path=Path(os.environ.get("DEEPSLIDE_SHOTS", tmp_path)) / "view.png")

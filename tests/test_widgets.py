@@ -258,7 +258,7 @@ def test_in_jupyterlab(browser, every_run, tmp_path):  # noqa: F811
         page.locator(".dsnb-stage").wait_for(timeout=20000)
         rows.nth(2).click()
         lab.wait_for(lambda: tell("print(b.picked_slide)") == third, 20, "the third slide")
-        page.get_by_role("heading", name=f"Tiles of {third}").or_(page.locator(".dsnb-title", has_text=third)).first.wait_for(timeout=10000)
+        page.get_by_role("heading", name=f"Tiles of {third}").or_(page.locator(".dsnb-title", has_text=third)).first.wait_for(timeout=30000)
         assert page.locator(".dsnb-stage").count() == 1, "one viewer at a time"
 
         # a tile by keyboard and by mouse, from the gallery and on the slide
@@ -269,7 +269,7 @@ def test_in_jupyterlab(browser, every_run, tmp_path):  # noqa: F811
         place = "print(*b.picked_tile[['x', 'y']]) if b.picked_tile is not None else print('-')"
         want = tell("print(*b._galleries[b.pane.values['gallery']].iloc[1][['x', 'y']])")
         lab.wait_for(lambda: tell(place) == want, 10, "the second tile")
-        page.locator(".dsnb-is-bars").wait_for(timeout=10000)
+        page.locator(".dsnb-is-bars").wait_for(timeout=30000)
         lab.wait_for(lambda: tiles.nth(1).get_attribute("aria-selected") == "true", 10, "the mark in the gallery")
         page.get_by_label("Tiles that are").select_option("least sure")
         lab.wait_for(lambda: page.locator(".dsnb-section h4", has_text="least sure").count() == 1, 10, "the other gallery")
@@ -299,6 +299,6 @@ def test_in_jupyterlab(browser, every_run, tmp_path):  # noqa: F811
         # what fails is seen
         tell("b.list.on_change(lambda changed: 1 / 0)")
         page.get_by_label("the greatest first").check()
-        page.get_by_role("alert").filter(has_text="division by zero").wait_for(timeout=10000)
+        page.get_by_role("alert").filter(has_text="division by zero").wait_for(timeout=30000)
         assert not [u for u in asked if not u.startswith((address, "data:", "blob:"))]
         assert not [t for t in page.said if "dsnb" in t], page.said
