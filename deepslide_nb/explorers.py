@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'STARTS', 'SECTIONS', 'REJECTED', 'TILE_LINE', 'SHOWN_PX', 'FILTER', 'GRID', 'RULES', 'AMOUNT', 'SPLITS',
            'CAUTION', 'Panel', 'TissueTuner', 'AggregationExplorer']
 
-# %% ../nbs/15_explorers.ipynb #1df85ab8
+# %% ../nbs/15_explorers.ipynb #f7dc1272
 import io
 import threading
 
@@ -27,7 +27,7 @@ from .settings import InputError, load_settings
 from .slides import Slide, open_slide
 from .tiles import window_size, windows
 from .tissue import _brightness_saturation, _clean, mask_share, pen_mask, purple_points, sharpness
-from .viewer import WidgetModel, show_widget, shown_errors
+from .viewer import Shown, WidgetModel, shown_errors
 
 # %% ../nbs/15_explorers.ipynb #3d134358
 KINDS = {"range", "number", "text", "select", "check", "radio", "button"}
@@ -406,8 +406,8 @@ def _tuner_controls(v):
     order = "tissue points lowest highest dark pen blur sharp tissue_min tile_px mpp overlap show".split()
     return [made[name] | {"name": name, "value": v[name]} for name in order]
 
-# %% ../nbs/15_explorers.ipynb #9d668488
-class TissueTuner:
+# %% ../nbs/15_explorers.ipynb #4f8deda8
+class TissueTuner(Shown):
     """The tissue filter's parameters as sliders, with the mask, the share kept and the number of tiles.
 
     Readable: `mask`, bool (h, w), the tissue at these values; `tiles`, those that are kept (x, y, size); `error`.
@@ -445,11 +445,6 @@ class TissueTuner:
     def values(self, values):
         self.widget.set(**values)
 
-    @property
-    def error(self) -> str:
-        "The last error, as it stands in the widget."
-        return self.widget.error
-
     def settings(self) -> dict:
         "What of the values a run takes: `load_settings(**tuner.settings())`."
         return {name: self.values[name] for name in GRID}
@@ -460,12 +455,6 @@ class TissueTuner:
             self.widget.close()
         if self._owned:
             self.slide.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
 
 # %% ../nbs/15_explorers.ipynb #080076dd
 @patch
@@ -517,7 +506,7 @@ def _show(self: TissueTuner, changed):
     self._windows = None if grid is None else len(grid)
     self.widget.sections = self._sections()
 
-# %% ../nbs/15_explorers.ipynb #fa7bf5e1
+# %% ../nbs/15_explorers.ipynb #108dba72
 def _covered(boxes, shape, dimensions):
     "bool `shape`: what the boxes cover of a slide."
     mask, scale = np.zeros(shape, bool), np.array(shape[::-1]) / dimensions
@@ -627,11 +616,6 @@ def picture(self: TissueTuner) -> Image.Image:  # RGB
         )
     return _as_image(fig)
 
-
-@patch
-def _ipython_display_(self: TissueTuner):
-    show_widget(self.widget, self.picture())
-
 # %% ../nbs/15_explorers.ipynb #07109bd2
 def _as_image(fig):
     "A figure as an RGB image; the figure is closed."
@@ -729,8 +713,8 @@ def _explorer_controls(votes, splits, v):
     )
     return [*made, dict(name="pin", kind="button", label="Pin this setting", group="Compare")]
 
-# %% ../nbs/15_explorers.ipynb #23600e8d
-class AggregationExplorer:
+# %% ../nbs/15_explorers.ipynb #c074c30c
+class AggregationExplorer(Shown):
     """Rules that turn tiles into diagnoses, their thresholds as sliders, and what follows: slides, confusion, ROC.
 
     Readable: `by_slide`, the slide predictions of the split that is shown, with `before` (the diagnosis under the
@@ -777,11 +761,6 @@ class AggregationExplorer:
         self.widget.set(**values)
 
     @property
-    def error(self) -> str:
-        "The last error, as it stands in the widget."
-        return self.widget.error
-
-    @property
     def split(self) -> str:
         "valid, train, test, or all."
         return self.values["split"]
@@ -819,12 +798,6 @@ class AggregationExplorer:
     def close(self):
         "Take the widget away."
         self.widget.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
 
 # %% ../nbs/15_explorers.ipynb #a4bdd80f
 def _values_of(method, arguments, classes, now):
@@ -898,7 +871,7 @@ def _show(self: AggregationExplorer, changed):
     self.by_slide = now.drop(columns="minor").assign(before=before["predicted"], flips=flips)
     self.widget.sections = self._sections(setting)
 
-# %% ../nbs/15_explorers.ipynb #b14f9852
+# %% ../nbs/15_explorers.ipynb #cdd24265
 def _text(value, digits=2):
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
@@ -1152,8 +1125,3 @@ def picture(self: AggregationExplorer) -> Image.Image:  # RGB
     told = ", ".join(f"{k} {v}" for k, v in arguments.items())
     fig.suptitle(f"{SPLITS[self.split]} slides, rule: {name}{f' ({told})' if told else ''}", fontsize=9)
     return _as_image(fig)
-
-
-@patch
-def _ipython_display_(self: AggregationExplorer):
-    show_widget(self.widget, self.picture())

@@ -9,7 +9,7 @@ __all__ = ['USES', 'MODEL_FILES', 'KNOWN', 'digest', 'file_digest', 'fingerprint
            'keep_lessons', 'read_lessons', 'usable_methods', 'known_labels', 'result_lines', 'find_slides', 'predict',
            'read_predictions', 'evaluate', 'check_slide', 'check']
 
-# %% ../nbs/19_pipeline.ipynb #907933ff
+# %% ../nbs/19_pipeline.ipynb #13db232d
 import hashlib
 import json
 import os
@@ -32,16 +32,14 @@ from deepslide_nb.report import (
     read_failures,
     read_run,
     read_stamps,
-    read_table,
     saved_settings,
     verdict_cards,
     versions,
     write_json,
     write_report,
-    write_table,
 )
 from .settings import InputError, Settings, is_fast, load_settings, whole_file
-from .slides import IMAGE_SUFFIXES, SLIDE_SUFFIXES, need_mpp, open_slide, read_slides
+from .slides import IMAGE_SUFFIXES, SLIDE_SUFFIXES, need_mpp, open_slide, read_slides, read_table, write_table
 from .tiles import make_tiles
 from .tissue import tissue_mask
 

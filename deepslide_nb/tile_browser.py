@@ -6,7 +6,7 @@
 __all__ = ['KEEP_PICTURES', 'OPEN_SLIDES', 'VALUES', 'SHOWN', 'HIDDEN', 'tile_thumbnail', 'Thumbnails', 'find_tiles',
            'Corrections', 'BrowserModel', 'TileBrowser']
 
-# %% ../nbs/16_tile_browser.ipynb #c99d3294
+# %% ../nbs/16_tile_browser.ipynb #a953e31d
 import io
 import os
 import threading
@@ -25,7 +25,7 @@ from .aggregation import class_columns
 from .annotations import _clean, class_colors
 from .settings import InputError
 from .slides import Slide, open_slide
-from .viewer import SlideViewer, WidgetModel, show_widget, shown_errors
+from .viewer import Shown, SlideViewer, WidgetModel, shown_errors
 
 # %% ../nbs/16_tile_browser.ipynb #8f513d7f
 def tile_thumbnail(
@@ -286,7 +286,7 @@ def _text(value):
         return f"{value:#.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
 
-# %% ../nbs/16_tile_browser.ipynb #372c6133
+# %% ../nbs/16_tile_browser.ipynb #958357c3
 def _check_tables(tiles, slides):
     "Refuse tables that are not tiles and their slides."
     needs = ("tiles", tiles, ["slide_id", "x", "y", "size"]), ("slides", slides, ["slide_id", "path"])
@@ -297,7 +297,7 @@ def _check_tables(tiles, slides):
         raise InputError("the slides table names a slide_id twice; give each slide its own.")
 
 
-class TileBrowser:
+class TileBrowser(Shown):
     """A table of tiles as pages of pictures, to be filtered, sorted, selected, relabelled and rejected.
 
     `.widget` is what a notebook shows. Readable: `table`, the corrected table; `found`, the rows that fit the
@@ -330,11 +330,6 @@ class TileBrowser:
         self.widget.on_msg(self._receive)
         self.widget.observe(lambda change: self._asked(self._find), ["filters", "sort"])
         self.widget.observe(lambda change: self._asked(self._show), ["page"])
-
-    @property
-    def error(self) -> str:
-        "The last error, as it stands in the widget."
-        return self.widget.error
 
     @property
     def table(self) -> pd.DataFrame:
@@ -377,12 +372,6 @@ class TileBrowser:
         "Take the widget away, close the slides that were opened and end the threads."
         self.widget.close()
         self._thumbnails.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
 
 # %% ../nbs/16_tile_browser.ipynb #6aa1ae9e
 @patch
@@ -647,7 +636,7 @@ def _send_pictures(self: TileBrowser, message):
     answer = {k: message[k] for k in ("type", "px", "view", "number")} | {"keys": list(good), "wrong": wrong}
     self.widget.send(answer, list(good.values()))
 
-# %% ../nbs/16_tile_browser.ipynb #5b4c8b4a
+# %% ../nbs/16_tile_browser.ipynb #4de09a8b
 def _font(size):
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
@@ -699,8 +688,3 @@ def _where(self: TileBrowser):
     last, of = sheet["first"] + len(sheet["tiles"]), f"{sheet['count']:,} tiles"
     some = f" (of {sheet['total']:,})" if sheet["count"] < sheet["total"] else ""
     return (f"{sheet['first'] + 1:,}\u2013{last:,} of {of}" if last else "no tile fits the filters") + some
-
-
-@patch
-def _ipython_display_(self: TileBrowser):
-    show_widget(self.widget, self.picture())

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VIEW_TILE', 'VIEW_OVERLAP', 'COARSEST', 'KEEP_TILES', 'LAYER_PX', 'view_levels', 'tile_jpeg', 'TileServer',
-           'layer_size', 'png_bytes', 'value_layer', 'tissue_layer', 'WidgetModel', 'ViewerModel', 'shown_errors',
-           'show_widget', 'SlideViewer', 'link_viewers']
+           'layer_size', 'png_bytes', 'value_layer', 'tissue_layer', 'WidgetModel', 'ViewerModel', 'error_text',
+           'shown_errors', 'Shown', 'SlideViewer', 'link_viewers']
 
 # %% ../nbs/14_viewer.ipynb #5aa9782d
 import io
@@ -199,7 +199,14 @@ class ViewerModel(WidgetModel):
     classes = traitlets.List().tag(sync=True)  # pairs of name and colour
     picked = traitlets.Dict().tag(sync=True)  # x, y, size, text of the tile that was clicked
 
-# %% ../nbs/14_viewer.ipynb #1b2f4c35
+# %% ../nbs/14_viewer.ipynb #a17c94ee
+def error_text(
+    error: Exception,
+) -> str:
+    "What a reader is told of an error: a sentence of ours as it is, anything else with its kind."
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
 @contextmanager
 def shown_errors(
     widget: WidgetModel,
@@ -208,24 +215,35 @@ def shown_errors(
     try:
         yield
     except Exception as e:  # a callback may raise anything; the reader must see it
-        widget.error = str(e) if isinstance(e, InputError) else f"{type(e).__name__}: {e}"
+        widget.error = error_text(e)
     else:
         widget.error = ""
 
 
-def show_widget(
-    widget: ipywidgets.Widget,
-    picture: Image.Image,  # RGB, what readers without a kernel see
-):
-    "Display a widget and leave a picture of it in the notebook."
-    bundle = widget._repr_mimebundle_()
-    data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    display({**data, "image/png": out.getvalue()}, metadata=about, raw=True)
+class Shown:
+    "What all classes around a widget can do, given `widget`, `picture()` and `close()`."
 
-# %% ../nbs/14_viewer.ipynb #aa1e5a54
-class SlideViewer:
+    @property
+    def error(self) -> str:
+        "The last error, as it stands in the widget."
+        return self.widget.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def _ipython_display_(self):
+        "Display the widget, and leave a picture of it in the notebook."
+        bundle = self.widget._repr_mimebundle_()
+        data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+        out = io.BytesIO()
+        self.picture().save(out, "PNG")
+        display({**data, "image/png": out.getvalue()}, metadata=about, raw=True)
+
+# %% ../nbs/14_viewer.ipynb #9a05a51a
+class SlideViewer(Shown):
     """A slide to zoom into, with layers over it; `.widget` is what a notebook shows.
 
     Readable: `picked`, the row of the tile that was clicked (None for none); `error`, the last error. Readable and
@@ -259,11 +277,6 @@ class SlideViewer:
             self.regions = regions
         if tiles is not None:
             self.show_tiles(tiles)
-
-    @property
-    def error(self) -> str:
-        "The last error, as it stands in the widget."
-        return self.widget.error
 
     @property
     def view(self):
@@ -313,12 +326,6 @@ class SlideViewer:
         self.widget.close()
         if self._owned:
             self.slide.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
 
 # %% ../nbs/14_viewer.ipynb #18dc1243
 def _plain(value):
@@ -496,7 +503,7 @@ def _row_text(row):
     short = {k: f"{v:.3g}" if isinstance(v, (float, np.floating)) else str(v) for k, v in row.items() if pd.notna(v)}
     return ", ".join(f"{k} {v}" for k, v in short.items())
 
-# %% ../nbs/14_viewer.ipynb #e2a06c9e
+# %% ../nbs/14_viewer.ipynb #b5c2c751
 @patch
 def picture(
     self: SlideViewer,
@@ -527,11 +534,6 @@ def picture(
                         draw.line(line, fill=colors[region["name"]], width=3)
         base.alpha_composite(over)
     return base.convert("RGB")
-
-
-@patch
-def _ipython_display_(self: SlideViewer):
-    show_widget(self.widget, self.picture())
 
 # %% ../nbs/14_viewer.ipynb #7014704c
 def link_viewers(

@@ -7,7 +7,7 @@ __all__ = ['GALLERY', 'METHODS', 'LIME_SAMPLES', 'ALL', 'COLUMNS', 'run_tables',
            'slide_list', 'filter_slides', 'galleries', 'GivenUp', 'explain_tile', 'map_picture', 'PredictionBrowser',
            'SlideViewer', 'TileBrowser', 'AggregationExplorer', 'TissueTuner']
 
-# %% ../nbs/17_widgets.ipynb #556a4d68
+# %% ../nbs/17_widgets.ipynb #e16b6b0a
 import io
 import json
 import threading
@@ -25,13 +25,14 @@ from .annotations import class_colors, read_regions
 from .explorers import AggregationExplorer, Panel, TissueTuner
 from .overlays import pick_tiles
 from .settings import InputError
-from .tile_browser import TileBrowser
-from .viewer import SlideViewer, show_widget, shown_errors
+from .slides import read_table
+from .tile_browser import TileBrowser, tile_thumbnail
+from .viewer import Shown, SlideViewer, error_text, png_bytes, shown_errors
 
 # %% ../nbs/17_widgets.ipynb #a867fb52
 _all_ = ["SlideViewer", "TileBrowser", "AggregationExplorer", "TissueTuner"]
 
-# %% ../nbs/17_widgets.ipynb #abc9257c
+# %% ../nbs/17_widgets.ipynb #0e9d9c5a
 def run_tables(
     run,  # the folder of a finished run
 ) -> dict:  # slides, by_slide, predictions, tiles, attention (a table or None), model (a folder or None)
@@ -41,10 +42,10 @@ def run_tables(
         if not (run / name).is_file():
             raise InputError(f"{run}: no {name} here; name the folder of a finished run.")
     try:
-        made = {name: _read_text(run / f"{name}.csv") for name in ("slides", "slide_predictions")}
+        made = {name: read_table(run / f"{name}.csv") for name in ("slides", "slide_predictions")}
         for name in ("predictions", "tiles", "attention"):
             path = run / f"{name}.parquet"
-            made[name] = pd.read_parquet(path) if path.is_file() else None
+            made[name] = read_table(path) if path.is_file() else None
     except (OSError, ValueError) as e:
         raise InputError(f"{run}: the run folder is damaged ({' '.join(str(e).split())}); run again with --resume.") from e
     made["by_slide"], made["slides"]["mpp"] = made.pop("slide_predictions"), made["slides"]["mpp"].astype(float)
@@ -52,12 +53,6 @@ def run_tables(
     return made
 
 
-def _read_text(path):
-    "A CSV in which ids, classes and paths stay text, and only an empty field is missing."
-    numbers = ("prob_", "n_tiles", "mpp")
-    names = pd.read_csv(path, nrows=0).columns
-    text = {c: "str" for c in names if not c.startswith(numbers)}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
 
 # %% ../nbs/17_widgets.ipynb #bf6a4ca6
 def slide_view(
@@ -260,12 +255,12 @@ def map_picture(
     figure.savefig(out, format="png")
     return out.getvalue()
 
-# %% ../nbs/17_widgets.ipynb #1f1b9533
+# %% ../nbs/17_widgets.ipynb #25703772
 ALL = "all"
 COLUMNS = {"slide_id": "slide", "truth": "truth", "predicted": "prediction", "confidence": "confidence", "n_tiles": "tiles", "split": "split"}
 
 
-class PredictionBrowser:
+class PredictionBrowser(Shown):
     """Slides with truth, prediction and confidence; of the picked one the viewer with all layers and the tiles that tell
     most; of the picked tile its probabilities and, with a network, what spoke for a class.
 
@@ -313,6 +308,11 @@ class PredictionBrowser:
         return cls(**{k: tables[k] for k in keys}, model_folder=tables["model"], **options)
 
     @property
+    def error(self) -> str:
+        "The last error, as it stands in one of the widgets."
+        return self.list.error or self.pane.error or (self.viewer.error if self.viewer is not None else "")
+
+    @property
     def picked_slide(self):
         "The slide_id of the slide that is shown, or None."
         return None if self._row is None else self._row["slide_id"]
@@ -345,12 +345,6 @@ class PredictionBrowser:
         self._pool.shutdown()
         for widget in (self.list, self.pane, self._place, self.widget):
             widget.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
 
 # %% ../nbs/17_widgets.ipynb #96a7c868
 @patch
@@ -476,7 +470,7 @@ def _go_to(self: PredictionBrowser, tile):
     if self.viewer.pick(*middle) is None:
         raise InputError(f"no tile of slide {self.picked_slide} lies at {middle[0]:.0f}, {middle[1]:.0f}.")
 
-# %% ../nbs/17_widgets.ipynb #b9d2bdbc
+# %% ../nbs/17_widgets.ipynb #f1bf3e50
 @patch
 def _tile_px(self: PredictionBrowser):
     "Side of a tile as the network sees it, pixels."
@@ -521,15 +515,20 @@ def _gallery_section(self: PredictionBrowser):
     name = self.pane.values["gallery"]
     tiles, colors, rows = self._galleries[name], class_colors(self.classes), []
     for tile in tiles.to_dict("records"):
-        out = io.BytesIO()
-        Image.fromarray(self._read(tile, 96)).save(out, "JPEG", quality=88)
         label = f"{tile['predicted']} {tile['confidence']:.2f}" if "times" not in tile else f"{tile['times']:.1f} times"
         truth = f", labelled {tile['label']}" if isinstance(tile.get("label"), str) else ""
-        rows.append({"data": out.getvalue(), "label": label, "color": colors[tile["predicted"]],
+        made = tile_thumbnail(self.viewer.slide, tile["x"], tile["y"], tile["size"], 96)
+        rows.append({"data": made, "label": label, "color": colors[tile["predicted"]],
                      "text": f"{tile['predicted']} {tile['confidence']:.3f}{truth}, at {tile['x']}, {tile['y']}"})  # fmt: skip
-    here = None if self._tile is None else np.flatnonzero(tiles.index == self._tile.name)
-    picked = int(here[0]) if here is not None and len(here) else None
-    return {"name": "tiles", "kind": "gallery", "title": name, "rows": rows, "picked": picked, "width": 12}
+    return {"name": "tiles", "kind": "gallery", "title": name, "rows": rows, "picked": self._picked_in_gallery(), "width": 12}
+
+
+@patch
+def _picked_in_gallery(self: PredictionBrowser):
+    "Where the picked tile stands in the chosen gallery, or None."
+    index = self._galleries[self.pane.values["gallery"]].index
+    places = [] if self._tile is None else np.flatnonzero(index == self._tile.name)
+    return int(places[0]) if len(places) else None
 
 
 @patch
@@ -556,27 +555,25 @@ def _show_tile(self: PredictionBrowser, tile):
         controls = [c | {"disabled": tile is None} if c["name"] == "explain" else c for c in self.pane.controls]
         if controls != self.pane.controls:
             self.pane.controls = controls
-        gallery = self._gallery_section()
+        gallery = self.pane.section("tiles") | {"picked": self._picked_in_gallery()}  # its pictures are there
         self.pane.sections = [gallery] if tile is None else [gallery, *self._tile_sections(tile)]
 
 
 @patch
 def _tile_sections(self: PredictionBrowser, tile):
     "What is shown of one tile."
-    out, colors, label = io.BytesIO(), class_colors(self.classes), tile.get("label")
-    px = self._tile_px()
-    Image.fromarray(self._read(tile, px)).save(out, "PNG")
+    colors, label, px = class_colors(self.classes), tile.get("label"), self._tile_px()
     known = f"labelled {label}" if isinstance(label, str) else "without a label"
     bars = [{"label": c, "value": float(tile[f"prob_{c}"]), "color": colors[c], "text": f"{tile[f'prob_{c}']:.3f}"} for c in self.classes]
     what = "Press \u201cExplain the tile\u201d." if self.model_folder is not None else "No network was given, so there is no explanation."
     return [
-        {"name": "picture", "kind": "picture", "title": f"Tile at {tile['x']}, {tile['y']}", "data": out.getvalue(), "alt": "the tile", "pixelated": True, "width": 4,
+        {"name": "picture", "kind": "picture", "title": f"Tile at {tile['x']}, {tile['y']}", "data": png_bytes(self._read(tile, px)), "alt": "the tile", "pixelated": True, "width": 4,
          "caption": f"{px} pixels, as the network sees it; {known}"},
         {"name": "probabilities", "kind": "bars", "title": "Probabilities", "bars": bars, "top": 1, "width": 4},
         {"name": "explanation", "kind": "text", "title": "Explanation", "text": what, "width": 4},
     ]  # fmt: skip
 
-# %% ../nbs/17_widgets.ipynb #d306625a
+# %% ../nbs/17_widgets.ipynb #9e3a56f2
 @patch
 def explain(
     self: PredictionBrowser,
@@ -645,9 +642,9 @@ def _work(self: PredictionBrowser, number, before, pixels, method, target):
         with self._lock:
             if number == self._asked:
                 self._tell("It could not be made.")
-                self.pane.error = str(e) if isinstance(e, InputError) else f"{type(e).__name__}: {e}"
+                self.pane.error = error_text(e)
 
-# %% ../nbs/17_widgets.ipynb #0b75d762
+# %% ../nbs/17_widgets.ipynb #2ae2ab51
 @patch
 def picture(self: PredictionBrowser) -> Image.Image:  # RGB
     "The list, the slide with its visible layers, and the gallery."
@@ -680,8 +677,3 @@ def picture(self: PredictionBrowser) -> Image.Image:  # RGB
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return Image.open(out).convert("RGB")
-
-
-@patch
-def _ipython_display_(self: PredictionBrowser):
-    show_widget(self.widget, self.picture())

@@ -18,3 +18,10 @@ export function element(tag, properties = {}, ...children) {
 export function button(text, label, onclick, properties = {}) {
   return element("button", { type: "button", textContent: text, ariaLabel: label, title: label, onclick, ...properties });
 }
+
+export function image(data, alt, properties = {}) { // of the bytes of a picture, which are given back once it is drawn
+  const url = URL.createObjectURL(new Blob([data]));
+  const made = element("img", { alt, src: url, ...properties });
+  made.onload = made.onerror = () => URL.revokeObjectURL(url);
+  return made;
+}

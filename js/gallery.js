@@ -1,15 +1,12 @@
 // A gallery of small pictures of which one is picked: one takes the focus, arrows move it, Enter or a click picks.
-import { element } from "./dom.js";
+import { element, image } from "./dom.js";
 import "./gallery.css";
 
 export function gallery(spec, id, pick) { // rows: data (bytes of a picture), label, color, text
   const items = spec.rows.map(({ data, label, color, text }, i) => {
-    const image = element("img", { alt: "" }), url = URL.createObjectURL(new Blob([data]));
-    image.onload = image.onerror = () => URL.revokeObjectURL(url);
-    image.src = url;
     const lines = [element("i", { className: "dsnb-gallery-color", style: { background: color ?? "transparent" }, ariaHidden: "true" }), label];
     const item = element("li", { role: "option", ariaLabel: `${label}${text ? `, ${text}` : ""}`, title: text ?? "" },
-      image, element("span", { className: "dsnb-gallery-text", ariaHidden: "true" }, ...lines));
+      image(data, ""), element("span", { className: "dsnb-gallery-text", ariaHidden: "true" }, ...lines));
     item.dataset.row = i;
     return item;
   });

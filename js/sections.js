@@ -1,5 +1,5 @@
 // What a panel shows beside its controls. Every text comes from data and is only ever set as text.
-import { element } from "./dom.js";
+import { element, image } from "./dom.js";
 import { gallery } from "./gallery.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -95,12 +95,8 @@ function selectable(made, body, spec, pick) { // one row takes the focus; arrows
 
 // ---- pictures, texts, bars ------------------------------------------------------------------------------------
 function picture(spec) {
-  const image = element("img", { alt: spec.alt ?? "" });
-  const url = URL.createObjectURL(new Blob([spec.data]));
-  image.onload = image.onerror = () => URL.revokeObjectURL(url);
-  image.src = url;
-  const frame = element("figure", { className: "dsnb-figure" }, image);
-  if (spec.pixelated) image.classList.add("dsnb-pixelated");
+  const shown = image(spec.data, spec.alt ?? "", { className: spec.pixelated ? "dsnb-pixelated" : "" });
+  const frame = element("figure", { className: "dsnb-figure" }, shown);
   if (spec.legend) frame.append(key(spec.legend));
   if (spec.caption) frame.append(element("figcaption", { textContent: spec.caption }));
   return [frame];

@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 
+import lab
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -12,6 +13,12 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 matplotlib.use("Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    "The path of a Chromium, or a skip where the machine has none (a failure on the CI machine)."
+    return lab.need_browser()
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +98,7 @@ EVERY = ("threshold", "average", "majority", "threshold_search", "deepslide", "l
 @pytest.fixture(scope="session")
 def read_by_three(tiny, tmp_path_factory):
     "The tiny slides with paths from the root and the words of two pathologists: one gives minor labels, one errs on one in four."
-    from deepslide_nb.report import write_table
+    from deepslide_nb.slides import write_table
 
     table = pd.read_csv(tiny)
     table["path"] = [str(tiny.parent / p) for p in table.path]

@@ -43,7 +43,6 @@ RUN = """async (code) => {
 
 def need_browser():
     "The path of a Chromium; skips where the machine has none, fails on the CI machine."
-    pytest.importorskip("playwright")
     from deepslide_nb.cli import find_browser
 
     path = find_browser()
@@ -116,7 +115,7 @@ def jupyterlab(folder):
 @contextmanager
 def chromium(executable):
     "A page of a headless Chromium; what its console says of errors stands in `page.said`."
-    from playwright.sync_api import sync_playwright
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
 
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=executable or shutil.which("chromium"), args=["--no-sandbox"])

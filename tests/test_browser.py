@@ -1,12 +1,9 @@
 "The report in a real browser: every picture is there, nothing is cut off, nothing is fetched."
 import json
-import os
 import re
 import subprocess
 
 import pytest
-
-from deepslide_nb.cli import find_browser
 
 LOOK = """<script>addEventListener("load", () => {
   const missing = [...document.links].filter(a => a.hash && !document.getElementById(decodeURIComponent(a.hash.slice(1))));
@@ -17,23 +14,15 @@ LOOK = """<script>addEventListener("load", () => {
   document.title = "LOOK" + JSON.stringify(found) + "END"; })</script>"""
 
 
-@pytest.fixture(scope="session")
-def browser():
-    path = find_browser()
-    if not path and os.environ.get("CI"):
-        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
-    return path or pytest.skip("no Chromium on this machine")
-
-
 @pytest.mark.parametrize("width", [1280, 500])
 @pytest.mark.parametrize("which", ["tiny_run", "every_run"])
-def test_report(browser, which, request, tmp_path, width):
+def test_report(chromium, which, request, tmp_path, width):
     page = tmp_path / "report.html"
     page.write_text((request.getfixturevalue(which) / "report.html").read_text(encoding="utf-8") + LOOK, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
              f"--window-size={width},1600", "--virtual-time-budget=10000"]  # fmt: skip
-    done = subprocess.run([browser, *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([chromium, *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
     found = json.loads(re.search("LOOK(.*?)END", done.stdout)[1])
     assert found.pop("pictures") > 5
     assert found.pop("overflow") <= 0

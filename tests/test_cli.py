@@ -10,7 +10,8 @@ from conftest import TINY
 from typer.testing import CliRunner
 
 from deepslide_nb import cli
-from deepslide_nb.pipeline import read_stamps, read_table
+from deepslide_nb.pipeline import read_stamps
+from deepslide_nb.slides import read_table
 
 SETS = [a for k, v in TINY.items() for a in ("--set", f"{k}={v}")]
 

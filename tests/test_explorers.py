@@ -342,18 +342,6 @@ def test_explorer_of_poor_tables(change):
 
 
 # ---- in the browser ----------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def browser():
-    "A Chromium, or a skip where the machine has none (a failure on the CI machine)."
-    pytest.importorskip("playwright")
-    from deepslide_nb.cli import find_browser
-
-    path = find_browser()
-    if not path and os.environ.get("CI"):
-        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
-    return path or pytest.skip("no Chromium on this machine")
-
-
 PANEL_CELL = f"""from deepslide_nb.explorers import Panel
 import time
 panel = Panel({CONTROLS!r}, height=220, title="Trial", sections={SECTIONS!r})
@@ -375,9 +363,9 @@ def shot(page, name, tmp_path, root):
     page.set_viewport_size({"width": 1300, "height": 950})
 
 
-def test_panel_in_jupyterlab(browser, tmp_path):
+def test_panel_in_jupyterlab(chromium, tmp_path):
     lab.write_notebook(tmp_path / "n.ipynb", [PANEL_CELL])
-    with lab.jupyterlab(tmp_path) as address, lab.chromium(browser) as page:
+    with lab.jupyterlab(tmp_path) as address, lab.chromium(chromium) as page:
         lab.open_notebook(page, address, "n.ipynb")
         tell = lambda code: lab.in_kernel(page, code)  # noqa: E731
         root = page.locator(".dsnb-panel")
@@ -443,13 +431,13 @@ explorer = AggregationExplorer(pd.read_parquet("tiles.parquet"), pd.read_csv("sl
 tuner"""
 
 
-def test_explorers_in_jupyterlab(browser, ink, tmp_path):
+def test_explorers_in_jupyterlab(chromium, ink, tmp_path):
     "Both, by mouse and by keyboard; read back in Python; nothing that axe finds."
     Image.open(ink).save(tmp_path / "slide.png")
     cohort().to_csv(tmp_path / "slides.csv", index=False)
     votes_of(cohort()).to_parquet(tmp_path / "tiles.parquet")
     lab.write_notebook(tmp_path / "n.ipynb", [EXPLORERS_CELL, "explorer"])
-    with lab.jupyterlab(tmp_path) as address, lab.chromium(browser) as page:
+    with lab.jupyterlab(tmp_path) as address, lab.chromium(chromium) as page:
         lab.open_notebook(page, address, "n.ipynb")
         tell = lambda code: lab.in_kernel(page, code)  # noqa: E731
         tuner = page.get_by_role("group", name="Tissue of slide.png")

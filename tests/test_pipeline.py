@@ -7,7 +7,8 @@ import pytest
 from conftest import EVERY
 
 from deepslide_nb.pipeline import check, evaluate, find_slides, fingerprint, predict, run, step
-from deepslide_nb.report import read_stamps, read_table, write_table
+from deepslide_nb.report import read_stamps
+from deepslide_nb.slides import read_table, write_table
 from deepslide_nb.settings import InputError
 
 

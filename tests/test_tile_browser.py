@@ -351,18 +351,6 @@ browser = TileBrowser(pd.read_json("tiles.json"), pd.read_json("slides.json"), p
 browser"""
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    "A Chromium, or a skip where the machine has none (a failure on the CI machine)."
-    pytest.importorskip("playwright")
-    from deepslide_nb.cli import find_browser
-
-    path = find_browser()
-    if not path and os.environ.get("CI"):
-        pytest.fail("no Chromium on the CI machine: .ci/run installs it")
-    return path or pytest.skip("no Chromium on this machine")
-
-
 def test_in_jupyterlab(chromium, tiles, slides, tmp_path):
     "Looked through, filtered, selected and corrected by mouse and by keyboard; read back in Python."
     tiles.reset_index(drop=True).to_json(tmp_path / "tiles.json")

@@ -12,7 +12,6 @@ import lab
 import pandas as pd
 import pytest
 from test_cli import call
-from test_viewer import browser  # noqa: F401
 
 from deepslide_nb import cli
 from deepslide_nb.widgets import find_slide, run_tables, slide_view
@@ -114,9 +113,9 @@ def kernels_of(server):
     return [p for p in psutil.Process(server.pid).children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
 
 
-def test_in_chromium(browser, every_run, tmp_path):  # noqa: F811
+def test_in_chromium(chromium, every_run, tmp_path):
     "Opened, a tile clicked, accessible, nothing fetched from elsewhere, no code taken from the page; Ctrl+C ends all."
-    with viewing(tmp_path, "busy 7", "--run", every_run) as (server, address), lab.chromium(browser) as page:
+    with viewing(tmp_path, "busy 7", "--run", every_run) as (server, address), lab.chromium(chromium) as page:
         own, others, came = address.split("?")[0], [], []
         page.on("response", lambda r: came.append(r.url) if r.url.startswith(own) else others.append(r.url))
         page.goto(address)

@@ -207,16 +207,10 @@ def test_close_gives_back(pyramid):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    "A Chromium, or a skip where the machine has none (a failure on the CI machine)."
-    return lab.need_browser()
-
-
-@pytest.fixture(scope="module")
-def desk(browser, tmp_path_factory):
+def desk(chromium, tmp_path_factory):
     "A folder that a JupyterLab serves, its address, and a page of a Chromium."
     folder = tmp_path_factory.mktemp("lab")
-    with lab.jupyterlab(folder) as address, lab.chromium(browser) as page:
+    with lab.jupyterlab(folder) as address, lab.chromium(chromium) as page:
         yield folder, address, page
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_viewer import browser  # noqa: F401
 
 from deepslide_nb import widgets
 from deepslide_nb.widgets import (
@@ -228,11 +227,11 @@ b = PredictionBrowser.of_run("run")
 b"""
 
 
-def test_in_jupyterlab(browser, every_run, tmp_path):  # noqa: F811
+def test_in_jupyterlab(chromium, every_run, tmp_path):
     "Filtered, a slide and a tile picked by mouse and by keyboard, explained; read back in Python; accessible; errors seen."
     shutil.copytree(every_run, tmp_path / "run", ignore=shutil.ignore_patterns("work", "figures"))
     lab.write_notebook(tmp_path / "n.ipynb", [CELL])
-    with lab.jupyterlab(tmp_path) as address, lab.chromium(browser) as page:
+    with lab.jupyterlab(tmp_path) as address, lab.chromium(chromium) as page:
         page.set_viewport_size({"width": 1280, "height": 1700})
         asked = []
         page.on("request", lambda r: asked.append(r.url))
