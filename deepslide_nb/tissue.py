@@ -6,10 +6,9 @@
 __all__ = ['purple_points', 'is_purple', 'saturation', 'otsu_mask', 'pen_mask', 'sharpness', 'blur_mask', 'tissue_mask',
            'mask_share']
 
-# %% ../nbs/03_tissue.ipynb #b6e3bd12
+# %% ../nbs/03_tissue.ipynb #86b20b75
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.color import rgb2gray, rgb2hsv
 from skimage.filters import threshold_otsu
 from skimage.measure import block_reduce
 from skimage.morphology import remove_small_holes, remove_small_objects
@@ -36,11 +35,15 @@ def is_purple(
     tile."""
     return int(purple_points(tile).sum()) > points
 
-# %% ../nbs/03_tissue.ipynb #a5ab7fb9
+# %% ../nbs/03_tissue.ipynb #d3bfb83c
+def _blurred(rgb):
+    "The channels of a picture, float32 (3, h, w), 0 ... 255, after a blur of one pixel."
+    return np.stack([ndi.gaussian_filter(rgb[..., i].astype(np.float32), 1) for i in range(3)])
+
+
 def _brightness_saturation(rgb):
     "Two float32 (h, w): the brightest channel, 0 ... 255, and the saturation, after a blur of one pixel."
-    channels = np.moveaxis(rgb[..., :3], -1, 0).astype(np.float32, order="C")
-    channels = ndi.gaussian_filter(channels, (0, 1, 1))
+    channels = _blurred(rgb)
     high = channels.max(0)
     return high, (high - channels.min(0)) / np.maximum(high, 1)
 
@@ -71,24 +74,34 @@ def otsu_mask(
     threshold = threshold_otsu(s) if s.max() > s.min() else lowest
     return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
 
-# %% ../nbs/03_tissue.ipynb #ae743608
+# %% ../nbs/03_tissue.ipynb #e1cf5cd6
 def _grow(core, rim, reach):
     "`core` without specks, with the part of `rim` that touches it, at most `reach` pixels away."
-    core = remove_small_objects(core, max_size=max(9, int(1e-4 * core.size)))
+    if core.any():
+        core = remove_small_objects(core, max_size=max(9, int(1e-4 * core.size)))
     if not core.any():
         return core
     return ndi.binary_dilation(ndi.binary_dilation(core, mask=rim | core, iterations=reach), iterations=2)
 
-# %% ../nbs/03_tissue.ipynb #ca8abd54
+# %% ../nbs/03_tissue.ipynb #7b9f0d39
+def _hue_saturation_value(rgb):
+    "Three float32 (h, w): hue in degrees, saturation and value, 0 ... 1, after a blur of one pixel."
+    r, g, b = channels = _blurred(rgb) / np.float32(255)
+    high = channels.max(0)
+    range_ = high - channels.min(0)
+    hue = np.where(high == b, 4 * range_ + r - g, np.where(high == g, 2 * range_ + b - r, g - b))
+    hue *= 60 / np.maximum(range_, 1e-9)
+    return np.where(hue < 0, hue + 360, hue), range_ / np.maximum(high, 1e-9), high
+
+# %% ../nbs/03_tissue.ipynb #b3ebfc50
 def pen_mask(
     rgb: np.ndarray,  # RGB thumbnail, uint8 (h, w, 3)
     reach: int = 8,  # how far a faint rim may lie from the stroke, pixels
 ) -> np.ndarray:  # bool (h, w)
     """Blue, green, red and black pen strokes: hues and darkness that hematoxylin and eosin do not give, with
     the faint rim of each stroke. Tissue under a stroke is marked as well."""
-    smooth = ndi.gaussian_filter(rgb[..., :3].astype(np.float32) / 255, (1, 1, 0))
-    hue, s, v = np.moveaxis(rgb2hsv(smooth), -1, 0)
-    hue, chroma = hue * 360, s * v
+    hue, s, v = _hue_saturation_value(rgb)
+    chroma = s * v
     blue = (hue > 180) & (hue < 236)
     green = (hue > 70) & (hue <= 180)
     red = (hue > 350) | (hue < 15)
@@ -100,7 +113,7 @@ def pen_mask(
     ]
     return np.any([_grow(core, rim, reach) for core, rim in inks], axis=0)
 
-# %% ../nbs/03_tissue.ipynb #afe9c64a
+# %% ../nbs/03_tissue.ipynb #eae0f285
 def sharpness(
     rgb: np.ndarray,  # RGB picture, uint8 (h, w, 3)
     window: int = 32,  # side of the neighbourhood that is judged, pixels
@@ -109,7 +122,7 @@ def sharpness(
     """The share of local contrast that is fine detail: energy of what a blur of 1 pixel takes away over the
     energy of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.2 % of
     white)."""
-    grey = rgb2gray(rgb[..., :3]).astype(np.float32)
+    grey = rgb[..., :3] @ np.array([0.2125, 0.7154, 0.0721], np.float32) / np.float32(255)
     fine, coarse = ((grey - ndi.gaussian_filter(grey, s)) ** 2 for s in (1, 4))
     if ignore is not None:
         fine, coarse = (np.where(ndi.binary_dilation(ignore, iterations=4), 0, v) for v in (fine, coarse))
@@ -126,13 +139,17 @@ def blur_mask(
     blur wider than about one pixel of this picture."""
     return _clean(sharpness(rgb, ignore=ignore) < sharp)
 
-# %% ../nbs/03_tissue.ipynb #e97d92d1
+# %% ../nbs/03_tissue.ipynb #05d8415e
 def tissue_mask(
     slide,  # a Slide of `deepslide_nb.slides`
-    max_px: int | None = None,  # longer side of the thumbnail; None: 1/32 of the slide, 1024 ... 2048
+    max_px: int | None = None,  # longer side of the thumbnail; None: 1/32 of the slide, within 1024 ... 2048
 ) -> np.ndarray:  # bool (h, w) that covers the whole slide
-    "Tissue on a slide, judged on its thumbnail: coloured, not pen, in focus."
-    rgb = slide.thumbnail(max_px or int(np.clip(max(slide.dimensions) / 32, 1024, 2048)))
+    """Tissue on a slide, judged on its thumbnail: coloured, not pen, in focus. Of the size, None takes the largest
+    level that the file has between 1024 pixels and the wanted ones, if there is one."""
+    if max_px is None:
+        max_px = int(np.clip(max(slide.dimensions) / 32, 1024, 2048))
+        max_px = max((max(d) for d in slide.level_dimensions if 1024 <= max(d) <= max_px), default=max_px)
+    rgb = slide.thumbnail(max_px)
     mask = otsu_mask(rgb)
     if not mask.any():
         return mask
