@@ -488,11 +488,6 @@ def test_broken_files_give_regions_or_one_sentence(tmp_path, form):
     assert 0 < read < TRIES
 
 
-def test_imports_nothing_heavy():
-    code = "import sys, deepslide_nb.annotations; print('torch' in sys.modules, 'fastai' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
-
-
 def grid(n=10, size=10, slide_id="s"):
     y, x = np.mgrid[:n, :n] * size
     return pd.DataFrame({"slide_id": slide_id, "x": x.ravel(), "y": y.ravel(), "size": size})

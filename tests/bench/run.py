@@ -1,0 +1,94 @@
+"""All benches of speed and memory, one after another; what they found goes to tests/bench/results.md.
+
+    python tests/bench/run.py [SLIDE ...]        or `make bench`; the slides are for bench_reader.py
+
+A bench is a program whose lines `ratio NAME VALUE` (or `ratio VALUE`) are its results. One that fails is listed with
+its last line, the others still run, and the exit code is 1."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BENCHES = ("reader", "startup", "memory", "prediction", "training")
+RATIO = re.compile(r"ratio (?:(.*) )?(-?[0-9.]+(?:e-?[0-9]+)?)")
+QUIET = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def machine() -> dict[str, str]:
+    "What the figures hang on."
+    import torch
+    from PIL import features
+
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
+    names = ("torch", "fastai", "openslide-python", "openslide-bin", "pillow", "imagecodecs", "tifffile", "pyvips", "dask")
+    installed = {d.name.lower(): d.version for d in metadata.distributions()}
+    versions = ", ".join(f"{n} {installed[n]}" for n in names if n in installed)
+    return {
+        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "commit": commit(),
+        "processor": f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB",
+        "GPU": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
+        "versions": f"Python {platform.python_version()}, {versions}, libjpeg-turbo {features.version('libjpeg_turbo')} in Pillow",
+        "threads": f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}",
+    }
+
+
+def commit() -> str:
+    "The commit, and whether files differ from it; 'unknown' outside a clone."
+    git = lambda *args: subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True).stdout.strip()  # noqa: E731
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/tests/bench/results.md")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" and changes that are not committed" if changed else "")
+
+
+def bench(name: str, arguments: list[str]) -> dict:
+    "Run a bench, show what it says meanwhile, and give it back with its exit code and minutes."
+    command = [sys.executable, str(HERE / f"bench_{name}.py"), *arguments]
+    start, said = time.time(), []
+    kinds = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | QUIET, **kinds) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line.rstrip().replace(f"{ROOT}{os.sep}", ""))
+    return {"name": name, "said": said, "code": process.returncode, "minutes": (time.time() - start) / 60}
+
+
+def page(about: dict, done: list[dict]) -> str:
+    "The results as Markdown: the machine, the ratios, what failed, and all that was said."
+    lines = ["# Results of `make bench`", "", "Written by `tests/bench/run.py`; README.md beside it says how to read this.", ""]
+    lines += [f"- {key}: {value}" for key, value in about.items()]
+    lines += ["", "| bench | ratio | value |", "|---|---|--:|"]
+    for one in done:
+        if one["code"]:
+            last = next((line for line in reversed(one["said"]) if line.strip()), "it said nothing")
+            lines.append(f"| {one['name']} | **failed**: {cell(last)} | |")
+        for found in filter(None, map(RATIO.fullmatch, one["said"])):
+            lines.append(f"| {one['name']} | {cell(found[1] or 'all')} | {found[2]} |")
+    for one in done:
+        title = f"bench_{one['name']}.py, {one['minutes']:.1f} min" + (f", exit code {one['code']}" if one["code"] else "")
+        lines += ["", f"<details><summary>{title}</summary>", "", "````text", *one["said"], "````", "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    return text.strip().replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    about, done = machine(), []
+    for name in BENCHES:
+        print(f"\n== bench_{name}.py", flush=True)
+        done.append(bench(name, sys.argv[1:] if name == "reader" else []))
+        (HERE / "results.md").write_text(page(about, done), encoding="utf-8")
+    failed = [one["name"] for one in done if one["code"]]
+    print(f"\nResults: {HERE / 'results.md'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    sys.exit(bool(failed))
