@@ -1,5 +1,8 @@
 "Prediction on tiny bags and pictures: values, resume, failures, flat memory."
+import os
+import signal
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -183,3 +186,38 @@ def test_memory_does_not_grow_with_the_slide(bags):
 
     peak(64)
     assert peak(6400) < peak(640) + 2e6
+
+
+def test_a_cluster_gives_the_same_table_though_a_worker_dies(model_folder, bags, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    slides, tiles = bags
+    slides.loc[1, "path"] = "/nowhere.svs"
+    model, meta = load_model(model_folder, "cpu")
+    calm, failed = predict_slides(model, meta, tiles, slides)
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prediction, "predict_there", die_once)
+            there, errors = predict_slides(model, meta, tiles, slides, tmp_path / "parts", client=client)
+    pd.testing.assert_frame_equal(there, calm, check_exact=True)
+    pd.testing.assert_frame_equal(errors, failed)
+    assert (tmp_path / "parts" / "died").exists() and len(list((tmp_path / "parts").glob("*.parquet"))) == 2
+
+
+def die_once(model, meta, path, mpp, tiles, batch):
+    "`predict_there`, but the first worker that gets the last slide is killed."
+    mark = Path(path).parent / "parts" / "died"
+    if len(tiles) == 7 and not mark.exists():
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prediction.predict_one(model, meta, path, mpp, tiles, batch)
+
+
+def test_threads_do_not_matter(model_folder, bags, monkeypatch):
+    slides, tiles = bags
+    model, meta = load_model(model_folder, "cpu")
+    tables = []
+    for n in "1", "3":
+        monkeypatch.setenv("OMP_NUM_THREADS", n)
+        tables.append(predict_slides(model, meta, tiles, slides, batch=2)[0])
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
