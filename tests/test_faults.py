@@ -12,8 +12,10 @@ import pytest
 from conftest import TINY, make_tiny, tiny_slide, write_slide
 from typer.testing import CliRunner
 
+from deepslide_nb import prediction
 from deepslide_nb.cli import app, full_disk, sentence
 from deepslide_nb.pipeline import read_table, run
+from deepslide_nb.settings import InputError
 
 SETS = [a for k, v in TINY.items() for a in ("--set", f"{k}={v}")]
 
@@ -232,6 +234,28 @@ def test_killed_and_resumed(tiny, tiny_run, tmp_path, kill):
     run(tiny, out, resume=True)
     same_tables(out, tiny_run)
     assert not [p for p in (out / "work").iterdir() if p.is_dir()], "scratch folders are gone at the end"
+
+
+@pytest.mark.xfail(reason="prediction lists only InputError, and --resume believes a step that had failures")
+@pytest.mark.parametrize("error", [InputError, ValueError])
+def test_one_slide_fails_in_prediction_and_is_tried_again(tiny, tiny_run, tiny_settings, tmp_path, monkeypatch, error):
+    "Whatever goes wrong with one slide, the others are done; when it was a passing trouble, --resume makes it good."
+    splits, true = read_table(tiny_run / "splits.csv"), prediction.predict_tiles
+    lost = splits.slide_id[splits["split"] == "test"].iloc[-1]
+
+    def flaky(model, meta, slide, tiles, *rest, **more):
+        if lost in set(tiles.slide_id):
+            raise error(f"{slide.path}: the network drive is away.")
+        return true(model, meta, slide, tiles, *rest, **more)
+
+    monkeypatch.setattr(prediction, "predict_tiles", flaky)
+    run(tiny, tmp_path / "run", tiny_settings)
+    failures = read_table(tmp_path / "run/failures.csv")
+    assert failures.slide_id.tolist() == [lost] and "network drive" in failures.error[0]
+    assert lost in set(read_table(tmp_path / "run/slide_predictions.csv").slide_id)
+    monkeypatch.undo()
+    run(tiny, tmp_path / "run", resume=True)
+    same_tables(tmp_path / "run", tiny_run)
 
 
 def test_slide_changed_after_the_run(tmp_path, tiny_settings):
