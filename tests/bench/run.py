@@ -1,6 +1,6 @@
 """All benches of speed and memory, one after another; what they found goes to tests/bench/results.md.
 
-    python tests/bench/run.py [SLIDE ...]        or `make bench`; the slides are for bench_reader.py
+    python tests/bench/run.py [SLIDE]        or `make bench`; the slide is for bench_reader.py
 
 A bench is a program whose lines `ratio NAME VALUE` (or `ratio VALUE`) are its results. One that fails is listed with
 its last line, the others still run, and the exit code is 1."""
@@ -30,7 +30,7 @@ def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
-    names = ("torch", "fastai", "openslide-python", "openslide-bin", "pillow", "imagecodecs", "tifffile", "pyvips", "dask")
+    names = "torch fastai openslide-python openslide-bin simplejpeg pillow tifffile pyvips dask".split()
     installed = {d.name.lower(): d.version for d in metadata.distributions()}
     versions = ", ".join(f"{n} {installed[n]}" for n in names if n in installed)
     return {
@@ -72,7 +72,7 @@ def page(about: dict, done: list[dict]) -> str:
             last = next((line for line in reversed(one["said"]) if line.strip()), "it said nothing")
             lines.append(f"| {one['name']} | **failed**: {cell(last)} | |")
         for found in filter(None, map(RATIO.fullmatch, one["said"])):
-            lines.append(f"| {one['name']} | {cell(found[1] or 'all')} | {found[2]} |")
+            lines.append(f"| {one['name']} | {cell(found[1] or one['name'])} | {found[2]} |")
     for one in done:
         title = f"bench_{one['name']}.py, {one['minutes']:.1f} min" + (f", exit code {one['code']}" if one["code"] else "")
         lines += ["", f"<details><summary>{title}</summary>", "", "````text", *one["said"], "````", "", "</details>"]
