@@ -9,9 +9,11 @@ __all__ = ['NETS', 'REVISION', 'EPOCHS', 'STEPS', 'LR', 'steps_along', 'tile_gri
            'train_attention', 'slide_table', 'attend', 'attention_vote', 'attention_in_regions', 'GridNet', 'EndToEnd',
            'PixelBags', 'pixel_loaders', 'end_to_end_key', 'save_whole', 'train_end_to_end']
 
-# %% ../nbs/10_attention.ipynb #2492d99e
+# %% ../nbs/10_attention.ipynb #dd9c5fe6
 import hashlib
 import json
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -27,6 +29,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, accuracy
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import noop, partialler
+from numpy.lib.format import write_array_header_1_0
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -37,9 +40,10 @@ from tqdm.auto import tqdm
 
 from .annotations import read_regions, region_share
 from .datasets import JITTER, TileReader, class_weights, jitter_colours, quarter_turns, tile_stats
-from .prediction import part_key, predict_tiles, read_part, write_part
+from .prediction import answers, part_key, send_model
 from .settings import InputError, Settings, is_fast, safe_name, whole_file
 from .slides import Slide, open_slide
+from .tiles import each
 from .training import BFloat16, Keeper, fit, has_bfloat16, imagenet_weights, load_model
 from .training import make_network, run_key, save_model, save_weights, spare_a_core
 
@@ -140,53 +144,89 @@ class AttentionNet(nn.Module):
         z = torch.einsum("bnk,bnd->bkd", self.weights(h, cells).to(h.dtype), h)
         return self.head(z.flatten(1) / z.shape[1] ** 0.5)
 
-# %% ../nbs/10_attention.ipynb #83332bf1
+# %% ../nbs/10_attention.ipynb #db7c0fa7
+def _features(model, meta, slide, tiles, batch=None):
+    "Yield the features of every batch, float32 (n, d), in the order of the tiles."
+    body = nn.Sequential(*list(model.children())[:-1], nn.Flatten())
+    for found in answers(body, meta, slide, tiles, next(model.parameters()).device, batch):
+        yield found.cpu().numpy()
+
+
 def tile_features(
     model: nn.Module,  # a torchvision ResNet in eval mode
     meta: dict,  # its description, from `load_model`
     slide: Slide,  # an open slide
     tiles: pd.DataFrame,  # tiles of this slide: slide_id, x, y, size
-    batch: int = 64,  # tiles in memory at once, twice
+    batch: int | None = None,  # as for `prediction.answers`
 ) -> np.ndarray:  # float32 (n, d): 512 numbers per tile for ResNet-18 and 34, else 2048
     "What the network's average pool says of each tile, the last step before the classes."
-    seen = [np.empty((0, model.fc.in_features), np.float32)]
-    hook = model.avgpool.register_forward_hook(lambda _, __, out: seen.append(out.flatten(1).cpu().numpy()))
-    try:
-        predict_tiles(model, meta, slide, tiles, batch)
-    finally:
-        hook.remove()
-    return np.concatenate(seen)
+    none = np.empty((0, model.fc.in_features), np.float32)
+    return np.concatenate([none, *_features(model, meta, slide, tiles, batch)])
 
-# %% ../nbs/10_attention.ipynb #e77b1da7
+# %% ../nbs/10_attention.ipynb #0dd4418a
+def _bag_one(model, meta, path, mpp, tiles, part):
+    "(features or None, sentence of an error or None) of one slide; with `part` the features are in that file instead."
+    try:
+        with open_slide(path, mpp) as slide:
+            if part is None:
+                return tile_features(model, meta, slide, tiles), None
+            with whole_file(part) as tmp, tmp.open("wb") as file:
+                shape = len(tiles), model.fc.in_features
+                write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+                file.writelines(batch.tobytes() for batch in _features(model, meta, slide, tiles))
+    except InputError as e:
+        return None, str(e)
+    for old in part.parent.glob(f"{part.stem[:-16]}*.npy"):
+        if old != part:
+            with suppress(OSError):  # Windows keeps what is still mapped
+                old.unlink()
+    return None, None
+
+
+def _bag_there(model, *job):
+    "`_bag_one` on a Dask worker, with a copy of the network on its own device, in the layout that Dask does not keep."
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return _bag_one(deepcopy(model).to(device, memory_format=torch.channels_last), *job)
+
+
+def _read_features(part):
+    "The features in a file, mapped into memory; None without one."
+    try:
+        return np.load(part, mmap_mode="c")
+    except (OSError, ValueError):
+        return None
+
+# %% ../nbs/10_attention.ipynb #6e2ac73c
 def bag_features(
     model: nn.Module,  # from `load_model` or `imagenet_model`
     meta: dict,  # the same
     tiles: pd.DataFrame,  # tiles of all slides
     slides: pd.DataFrame,  # slides table: slide_id, path, mpp
-    folder: Path | None = None,  # gets a Parquet part per slide; a later call does only what is missing
+    folder: Path | None = None,  # gets a file per slide; a later call does only what is missing
+    client=None,  # a Dask `Client`: its workers do the slides, and need the same paths
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:  # slide_id -> float32 (n, d); failures: slide_id, error
     """The features of every slide's tiles, in the order of its rows of `tiles`; no entry without tiles.
-    A part is believed only if it was made by the same weights from the same tiles."""
-    features, failures = {}, []
+    A file is believed only if it was made by the same weights from the same tiles."""
+    features, failures, jobs = {}, [], {}
     groups = dict(list(tiles[tiles["slide_id"].isin(slides["slide_id"])].groupby("slide_id", sort=False)))
     made_by = " ".join(str(meta[k]) for k in ("weights_sha256", "tile_px", "mean", "std"))
     rows = slides[slides["slide_id"].isin(groups)]
-    for row in tqdm(rows.itertuples(), total=len(rows), desc="features", unit="slide"):
+    for row in rows.itertuples():
         own = groups[row.slide_id][["slide_id", "x", "y", "size"]]
-        part = folder and Path(folder) / f"{safe_name(row.slide_id)}.parquet"
         key = part_key({"weights_sha256": made_by}, own, row.path)
-        table = read_part(part, key) if part else None
-        if table is None:
-            try:
-                with open_slide(row.path, getattr(row, "mpp", None)) as slide:
-                    found = tile_features(model, meta, slide, own)
-            except InputError as e:
-                failures.append((row.slide_id, str(e)))
-                continue
-            table = pd.DataFrame(found, columns=[str(i) for i in range(found.shape[1])])
-            if part:
-                write_part(table, part, key)
-        features[row.slide_id] = np.array(table, np.float32)
+        part = folder and Path(folder).absolute() / f"{safe_name(row.slide_id)}-{key[:16]}.npy"
+        features[row.slide_id] = _read_features(part) if part else None
+        if features[row.slide_id] is None:
+            jobs[row.slide_id] = meta, row.path, getattr(row, "mpp", None), own, part
+    work, sent = (_bag_one, model) if client is None else (_bag_there, send_model(model, client))
+    results = each(work, [(sent, *job) for job in jobs.values()], 1, client)
+    bar = tqdm(results, "features", len(jobs), unit="slide", disable=not jobs)
+    for (slide_id, (_, path, _, _, part)), result in zip(jobs.items(), bar):
+        found, error = result or (None, f"{path}: every process that opened the slide died.")
+        features[slide_id] = _read_features(part) if part and not error else found
+        if features[slide_id] is None:
+            failures.append((slide_id, error or f"{part}: not written; the workers need the same folders."))
+    features = {slide_id: found for slide_id, found in features.items() if found is not None}
     return features, pd.DataFrame(failures, columns=["slide_id", "error"])
 
 # %% ../nbs/10_attention.ipynb #b70ec44d

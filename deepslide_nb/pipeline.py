@@ -208,7 +208,7 @@ def slides_step(
     step(out, "slides", key, ["slides.csv", "splits.csv"], work)
     return read_table(out / "slides.csv")
 
-# %% ../nbs/19_pipeline.ipynb #d7c1155b
+# %% ../nbs/19_pipeline.ipynb #a4dff325
 def _failed_at(out, name):
     return [f["slide_id"] for f in read_stamps(out).get(name, {}).get("failures", [])]
 
@@ -217,13 +217,14 @@ def tiles_step(
     slides: pd.DataFrame,
     out: Path,
     settings: Settings,
+    client=None,  # a Dask `Client` whose workers do it, here and below
 ) -> pd.DataFrame:  # tiles, not yet labelled
     "Find the tissue and place the tiles; writes work/tiles.parquet."
     good = slides[~slides.slide_id.isin(_failed_at(out, "slides"))].reset_index(drop=True)
     key = step_key("tiles", settings, good[["slide_id", "path", "mpp"]], [fingerprint(p) for p in good.path])
 
     def work(scratch):
-        tiles, failures = make_tiles(good, settings, folder=scratch)
+        tiles, failures = make_tiles(good, settings, scratch, client)
         if len(tiles) == 0 and len(failures) == len(good):
             raise InputError(f"No slide could be tiled; the first: {failures.error.iloc[0]}")
         if len(tiles) == 0:
@@ -270,7 +271,7 @@ def tile_classes(
         )
     return classes
 
-# %% ../nbs/19_pipeline.ipynb #b3787c6a
+# %% ../nbs/19_pipeline.ipynb #19a912b2
 MODEL_FILES = ["model/model.json", "model/weights.safetensors", "model/log.csv"]
 
 
@@ -310,6 +311,7 @@ def predict_step(
     model_folder: Path,
     out: Path,
     settings: Settings,
+    client=None,
 ) -> pd.DataFrame:  # predictions
     "Predict every tile of the slides; writes predictions.parquet."
     theirs = tiles[tiles.slide_id.isin(slides.slide_id)].reset_index(drop=True)
@@ -322,14 +324,14 @@ def predict_step(
         from deepslide_nb.prediction import predict_slides
         from deepslide_nb.training import load_model
 
-        predictions, failures = predict_slides(*load_model(model_folder), theirs, slides, folder=scratch)
+        predictions, failures = predict_slides(*load_model(model_folder), theirs, slides, scratch, client=client)
         write_table(predictions, out / "predictions.parquet")
         return failures
 
     step(out, "predict", key, ["predictions.parquet"], work)
     return read_table(out / "predictions.parquet")
 
-# %% ../nbs/19_pipeline.ipynb #2a26b92b
+# %% ../nbs/19_pipeline.ipynb #c5b1cb47
 def attention_step(
     tiles: pd.DataFrame,
     slides: pd.DataFrame,  # those to judge, and with split train and valid those to learn from
@@ -337,6 +339,7 @@ def attention_step(
     classes: list[str],
     out: Path,
     settings: Settings,
+    client=None,
 ) -> pd.DataFrame:  # slide predictions of the attention methods, perhaps none
     "Learn to attend, or attend with what was learned; writes attention_predictions.csv and attention.parquet."
     kinds = [m for m in settings.aggregation if m in ATTENTION]
@@ -351,7 +354,8 @@ def attention_step(
         from deepslide_nb.attention import attend, attention_vote, bag_features, load_attention
         from deepslide_nb.training import load_model
 
-        features, failures = bag_features(*load_model(model_folder), theirs, slides, out / "work" / "features")
+        folder = out / "work" / "features"
+        features, failures = bag_features(*load_model(model_folder), theirs, slides, folder, client)
         verdicts, maps = [], theirs[["slide_id", "x", "y", "size"]]
         for kind in kinds:
             if (slides.split == "train").any():
@@ -409,7 +413,7 @@ def evaluate_step(
     step(out, "evaluate", key, ["metrics.json"], work)
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
-# %% ../nbs/19_pipeline.ipynb #ec059f72
+# %% ../nbs/19_pipeline.ipynb #d38d9faf
 def check_folder(
     out: Path,
     resume: bool,  # whether it may hold something
@@ -464,6 +468,7 @@ def run(
     out,  # the run folder
     settings: Settings | None = None,  # None takes those of the run that goes on, else settings.ini
     resume: bool = False,  # go on in a folder that has something in it
+    client=None,  # a Dask `Client`: its workers cut up the slides, predict and make features; training is done here
 ) -> Path:  # of report.html
     """From slides to a judged diagnosis and a report. With `resume` what is unchanged is not done again.
 
@@ -473,14 +478,14 @@ def run(
     settings = settings or saved_settings(out) or load_settings()
     slides = slides_step(path, out, settings)
     write_json(settings.model_dump(mode="json"), out / "settings.json")
-    tiles = labels_step(tiles_step(slides, out, settings), slides, out, settings)
+    tiles = labels_step(tiles_step(slides, out, settings, client), slides, out, settings)
     classes, model = train_step(tiles, slides, out, settings), out / "model"
     tiles = known_labels(tiles, classes)
     chosen = slides[slides.split != "train"] if (slides.split == "test").any() else slides
     chosen = chosen.reset_index(drop=True)
     asked = slides if set(settings.aggregation) & set(FITTED) else chosen
-    predictions = predict_step(tiles, asked, model, out, settings)
-    by_attention = attention_step(tiles, slides, model, classes, out, settings)
+    predictions = predict_step(tiles, asked, model, out, settings, client)
+    by_attention = attention_step(tiles, slides, model, classes, out, settings, client)
     by_slide = aggregate_step(predictions, asked, chosen, by_attention, out, settings)
     if asked is slides:
         keep_lessons(predictions, slides, model)
@@ -589,7 +594,7 @@ def _is_tile(path):
     except InputError:
         return False
 
-# %% ../nbs/19_pipeline.ipynb #3ddd67cd
+# %% ../nbs/19_pipeline.ipynb #78513542
 def predict(
     model,  # a model folder, or a run folder
     path,  # as for `find_slides`
@@ -597,6 +602,7 @@ def predict(
     resume: bool = False,  # go on in a folder that has something in it
     slide_mpp: float | None = None,  # microns per pixel where neither file nor slides.csv tells
     workers: int = 0,  # processes, 0 for all cores
+    client=None,  # as for `run`
 ) -> Path:  # of report.html
     "Predict slides with a saved model, cut up as in its training; judged as well where labels are known."
     from deepslide_nb.training import read_info
@@ -621,10 +627,10 @@ def predict(
 
     step(out, "slides", key, ["slides.csv"], work)
     write_json(settings.model_dump(mode="json"), out / "settings.json")
-    tiles = labels_step(tiles_step(slides, out, settings), slides, out, settings)
+    tiles = labels_step(tiles_step(slides, out, settings, client), slides, out, settings)
     tiles = known_labels(tiles, info["classes"])
-    predictions = predict_step(tiles, slides, folder, out, settings)
-    by_attention = attention_step(tiles, slides.assign(split=None), folder, info["classes"], out, settings)
+    predictions = predict_step(tiles, slides, folder, out, settings, client)
+    by_attention = attention_step(tiles, slides.assign(split=None), folder, info["classes"], out, settings, client)
     new = slides.assign(split=None)
     old, theirs = read_lessons(folder) if set(settings.aggregation) & set(FITTED) else (pd.DataFrame(),) * 2
     every, asked = (pd.concat(t, ignore_index=True) for t in ((theirs, predictions), (old, new)))

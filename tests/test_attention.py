@@ -279,7 +279,7 @@ def test_features_are_those_before_the_last_layer_and_are_kept(mosaics, tmp_path
         predict_tiles(model, meta, slide, own)
     hook.remove()
     assert np.allclose(seen[0].numpy(), features["b/0"], atol=1e-6)
-    monkeypatch.setattr(lesson, "tile_features", None)
+    monkeypatch.setattr(lesson, "answers", None)
     kept, _ = bag_features(model, meta, tiles.assign(label="other"), slides, tmp_path)
     assert all(np.array_equal(kept[s], features[s]) for s in features)
     for changed in (meta | {"weights_sha256": "x"}, meta | {"tile_px": 64}, meta | {"mean": [0.1] * 3}):
