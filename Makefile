@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BUNDLE := deepslide_nb/static/sources.sha256
 
-.PHONY: help install demo test lab export
+.PHONY: help install demo test lab bench bench-reader export
 help:
 	@echo "make demo    the whole way on synthetic sample slides; ends with the path of the report"
 	@echo "make test    all tests: lessons from fresh kernels, package, command line, report in a browser"
 	@echo "make lab     JupyterLab on the lessons"
+	@echo "make bench   speed and memory against the limits; writes tests/bench/results.md (some 20 minutes)"
+	@echo "make bench-reader BENCH_SLIDE=FILE   the tile reader alone, on a slide of yours"
 	@echo "make export  package, notebooks and README.md brought in step with nbs/ (after editing a lesson)"
 
 $(INSTALLED): pyproject.toml constraints.txt setup.py $(wildcard js/*.*)
@@ -32,6 +34,12 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+bench: $(INSTALLED)
+	$(BIN)/python tests/bench/run.py $(BENCH_SLIDE)
+
+bench-reader: $(INSTALLED)
+	$(BIN)/python tests/bench/bench_reader.py $(BENCH_SLIDE)
 
 export: $(INSTALLED)
 	$(BIN)/nbdev-export
