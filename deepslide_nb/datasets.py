@@ -8,7 +8,7 @@ __all__ = ['KEEP', 'STATS_TILES', 'JITTER', 'deal_patients', 'check_classes', 'c
            'overlap_for_target', 'stride_tiles', 'balance_tiles', 'TileReader', 'pixel_stats', 'tile_stats',
            'quarter_turns', 'turn_hue', 'grey', 'jitter_colours', 'Augment', 'tile_loaders', 'sample_dataset']
 
-# %% ../nbs/06_datasets.ipynb #7e731483
+# %% ../nbs/06_datasets.ipynb #8f8410fd
 import hashlib
 import json
 import os
@@ -20,7 +20,7 @@ import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import ColReader, IntToFloatTensor, Normalize
-from fastai.torch_core import TensorImage
+from fastai.torch_core import TensorImage, num_distrib
 from fastai.vision.augment import DisplayedTransform
 from fasttransform import Transform
 from tqdm.auto import tqdm
@@ -395,7 +395,7 @@ class Augment(DisplayedTransform):
     def encodes(self, x: TensorImage):
         return TensorImage(jitter_colours(quarter_turns(x.as_subclass(torch.Tensor)), *self.jitter))
 
-# %% ../nbs/06_datasets.ipynb #df853ba5
+# %% ../nbs/06_datasets.ipynb #1e846fab
 def tile_loaders(
     tiles: pd.DataFrame,  # labelled tiles
     slides: pd.DataFrame,  # slides table with `split`
@@ -429,7 +429,8 @@ def tile_loaders(
         ],
     )
     table = pd.concat([train, valid], ignore_index=True)[["slide_id", "x", "y", "size", "label"]]
-    dls = block.dataloaders(table, bs=min(settings.batch, len(train)), num_workers=workers, device=device)
+    bs = max(1, min(settings.batch, len(train) // max(1, num_distrib())))
+    dls = block.dataloaders(table, bs=bs, num_workers=workers, device=device, pin_memory=device.type == "cuda")
     dls.stats = stats
     dls.weights = class_weights(train["label"], classes) if settings.balance == "weights" else None
     return dls

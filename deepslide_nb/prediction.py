@@ -138,7 +138,7 @@ def write_part(
     with whole_file(path) as tmp:
         pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"key": key.encode()}), tmp)
 
-# %% ../nbs/08_prediction.ipynb #a0ccc4aa
+# %% ../nbs/08_prediction.ipynb #9b11443e
 def predict_one(
     model: torch.nn.Module,  # from `load_model`
     meta: dict,  # from `load_model`
@@ -153,11 +153,13 @@ def predict_one(
             return predict_tiles(model, meta, slide, tiles, batch), None
     except InputError as e:
         return None, str(e)
+    except Exception as e:  # whatever is wrong with one slide, the others shall be done
+        return None, f"{path}: the slide cannot be predicted ({type(e).__name__}: {e})."
 
 
 def predict_there(model, *job):
     "`predict_one` on a worker of a cluster, with a copy of the network on the worker's GPU if it has one."
-    return predict_one(copy.deepcopy(model).to("cuda" if torch.cuda.is_available() else "cpu"), *job)
+    return predict_one(copy.deepcopy(model).to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last), *job)
 
 
 def predict_slides(

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['TRAINED', 'imagenet_weights', 'make_network', 'spare_a_core', 'has_bfloat16', 'BFloat16', 'make_learner',
            'start_epoch', 'find_lr', 'ModelInfo', 'save_weights', 'save_info', 'save_model', 'read_info', 'load_model',
-           'plain', 'Keeper', 'fit', 'run_key', 'train', 'sample_classifier']
+           'plain', 'Keeper', 'meet', 'first_alone', 'together', 'fit', 'run_key', 'train', 'finish',
+           'sample_classifier']
 
-# %% ../nbs/07_training.ipynb #bdb10124
+# %% ../nbs/07_training.ipynb #8f9efd1e
 import hashlib
 import json
 import math
@@ -15,6 +16,8 @@ import os
 import random
 import tempfile
 import time
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +32,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import BalancedAccuracy, accuracy
 from fastai.optimizer import Adam, OptimWrapper
+from fastai.torch_core import maybe_gather, num_distrib, rank_distrib
 from fastcore.basics import noop, partialler
 from fastcore.foundation import L
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -125,7 +129,7 @@ def make_learner(
     learn.logger = noop
     return learn
 
-# %% ../nbs/07_training.ipynb #ce7e1d30
+# %% ../nbs/07_training.ipynb #e88e4ac4
 def start_epoch(
     dls: DataLoaders,  # its order of tiles is set
     seed: int,  # of the run
@@ -135,8 +139,8 @@ def start_epoch(
     number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     random.seed(number)
     np.random.seed(number)
-    torch.manual_seed(number)
-    dls.train.rng = random.Random(number)
+    torch.manual_seed(number + rank_distrib())
+    vars(dls.train).get("dl", dls.train).rng = random.Random(number)
 
 # %% ../nbs/07_training.ipynb #0c005db3
 def find_lr(
@@ -250,7 +254,7 @@ def plain(
         return [plain(v) for v in value]
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
-# %% ../nbs/07_training.ipynb #5b107644
+# %% ../nbs/07_training.ipynb #55249c4f
 class Keeper(Callback):
     "At the end of every epoch: a row of the log, the best weights so far, and a checkpoint to go on from."
 
@@ -288,7 +292,8 @@ class Keeper(Callback):
     def before_fit(self):
         n = len(self.dls.train)
         total, done = n * self.settings.epochs, n * len(self.rows)
-        self.bar = tqdm(total=total, initial=done, desc="training", unit="batch")
+        silent = {"disable": True} if rank_distrib() else {}
+        self.bar = tqdm(total=total, initial=done, desc="training", unit="batch", **silent)
 
     def before_epoch(self):
         start_epoch(self.dls, self.settings.seed, self.epoch)
@@ -305,7 +310,7 @@ class Keeper(Callback):
         _, valid_loss, acc, balanced, *_ = [*self.final_record, None, None, None]
         row = {
             "epoch": self.epoch,
-            "train_loss": torch.stack(self.losses).mean().item(),
+            "train_loss": maybe_gather(torch.stack(self.losses).mean()).item(),
             "valid_loss": valid_loss,
             "accuracy": acc,
             "balanced_accuracy": balanced,
@@ -320,15 +325,18 @@ class Keeper(Callback):
 
     def save(self):
         "Best weights first, then the checkpoint that counts them as saved, then the log for people."
+        if rank_distrib():
+            return
+        model = getattr(self.model, "module", self.model)
         if self.best() == len(self.rows) - 1:
-            save_weights(self.model, self.folder)
+            save_weights(model, self.folder)
         with whole_file(self.folder / "checkpoint.pt") as tmp:
             torch.save(
                 {
                     "key": self.key,
                     "rows": self.rows,
                     "lr": self.lr,
-                    "model": self.model.state_dict(),
+                    "model": model.state_dict(),
                     "opt": plain(self.opt.state_dict()),
                 },
                 tmp,
@@ -339,7 +347,48 @@ class Keeper(Callback):
     def after_fit(self):
         self.bar.close()
 
-# %% ../nbs/07_training.ipynb #eb304a9f
+# %% ../nbs/07_training.ipynb #f3d9d12f
+def meet() -> None:
+    "Where `accelerate launch` has started several processes: go on when all have come here."
+    if num_distrib() > 1:
+        try:
+            from accelerate import PartialState
+        except ImportError as e:
+            raise InputError('several processes train by Accelerate: pip install "deepslide_nb[cluster]".') from e
+        PartialState(timeout=timedelta(days=7)).wait_for_everyone()
+
+
+@contextmanager
+def first_alone():
+    "The first process does what stands in the `with` block, then the others do it, and find what it wrote."
+    if rank_distrib():
+        meet()
+    yield
+    if not rank_distrib():
+        meet()
+
+
+@contextmanager
+def together(
+    learn: Learner,  # from `make_learner`; the same in every process
+):
+    "In the `with` block the Learner of every process trains on its share, and the weights stay the same in all."
+    if num_distrib() <= 1:
+        yield
+        return
+    meet()
+    from fastai.distributed import DistributedDL
+
+    class Share(DistributedDL):
+        def _broadcast(self, order, _):
+            return order  # `start_epoch` has given all the same; fastai's way needs a GPU
+
+    gpu = learn.dls.device.type == "cuda"
+    learn.dls.loaders = [Share(dl, device=learn.dls.device) for dl in learn.dls.loaders]
+    with learn.distrib_ctx(sync_bn=gpu):
+        yield
+
+# %% ../nbs/07_training.ipynb #0351f732
 def fit(
     learn: Learner,  # from `make_learner`
     settings: Settings,  # `recipe`, `epochs`
@@ -349,14 +398,14 @@ def fit(
     if keeper.finished():
         return
     first, lr = len(keeper.rows), keeper.lr
-    with learn.no_bar():
+    with learn.no_bar(), together(learn):
         if settings.recipe == "deepslide":
             fall = ParamScheduler({"lr": lambda done: lr * 0.85 ** int(done * settings.epochs + 1e-6)})
             learn.fit(settings.epochs, lr, cbs=[fall, keeper], start_epoch=first)
         else:
             learn.fit_one_cycle(settings.epochs, lr, cbs=keeper, start_epoch=first)
 
-# %% ../nbs/07_training.ipynb #75e64a8a
+# %% ../nbs/07_training.ipynb #9d671874
 def run_key(
     tiles: pd.DataFrame,  # labelled tiles
     slides: pd.DataFrame,  # slides table with `split`
@@ -382,11 +431,12 @@ def run_key(
         mine += ["overlap", "border", "tissue", "tissue_min", "labels", "region_min", "outside"]
     used = [tiles_of_split(tiles, slides, s, classes) for s in ("train", "valid")]
     text = json.dumps([list(classes), settings.model_dump(include=set(mine)), is_fast()], sort_keys=True)
+    text += f"{num_distrib()} processes" if num_distrib() > 1 else ""
     for part in used:
         text += part[["slide_id", "x", "y", "size", "label"]].to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
-# %% ../nbs/07_training.ipynb #7942dc21
+# %% ../nbs/07_training.ipynb #92dabb28
 def train(
     tiles: pd.DataFrame,  # labelled tiles
     slides: pd.DataFrame,  # slides table with `split`
@@ -400,15 +450,20 @@ def train(
     Without validation slides the last epoch is kept. A killed run goes on from its last whole epoch and
     ends, on the same machine, in the same weights, bit for bit. `InputError` for a class without tiles."""
     folder, key = Path(folder), run_key(tiles, slides, classes, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    if resume and (folder / "model.json").exists() and read_info(folder)["key"] == key:
+    meet()
+    done = resume and (folder / "model.json").exists() and read_info(folder)["key"] == key
+    meet()
+    if done:
         return load_model(folder)
-    (folder / "model.json").unlink(missing_ok=True)
-    if not resume:
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
     torch.backends.cudnn.deterministic = True
     mine = cap_tiles(tiles_of_split(tiles, slides, "train", classes), settings.tiles_per_slide, settings.seed)
-    stats = tile_stats(mine, slides, settings.tile_px, folder / "stats.json")
+    with first_alone():
+        if not rank_distrib():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "model.json").unlink(missing_ok=True)
+            if not resume:
+                (folder / "checkpoint.pt").unlink(missing_ok=True)
+        stats = tile_stats(mine, slides, settings.tile_px, folder / "stats.json")
     dls = tile_loaders(tiles, slides, classes, settings, stats)
     learn, keeper = make_learner(dls, settings), Keeper(folder, settings, key)
     learn.create_opt()
@@ -416,6 +471,14 @@ def train(
     if keeper.lr is None:
         keeper.lr = find_lr(dls, settings)[0] if settings.lr == "find" else settings.lr
     fit(learn, settings, keeper)
+    if not rank_distrib():
+        finish(folder, settings, classes, mine, stats, keeper)
+    meet()
+    return load_model(folder)
+
+
+def finish(folder, settings, classes, mine, stats, keeper):
+    "Describe the best epoch's weights; the checkpoint is not needed any more."
     mpp = None if mine["mpp"].isna().all() else settings.mpp
     save_info(
         {
@@ -425,14 +488,13 @@ def train(
             "mpp": mpp,
             "mean": stats[0],
             "std": stats[1],
-            "key": key,
+            "key": keeper.key,
             "settings": settings.model_dump(mode="json"),
             "metrics": keeper.rows[keeper.best()],
         },
         folder,
     )
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return load_model(folder)
 
 # %% ../nbs/07_training.ipynb #7de1f3f8
 TRAINED = 1  # raise to make the cached classifier of the samples anew
