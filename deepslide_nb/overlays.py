@@ -83,7 +83,7 @@ def show_slide(
     ax.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
     return ax
 
-# %% ../nbs/13_overlays.ipynb #470fc285
+# %% ../nbs/13_overlays.ipynb #89a28f2e
 def _boxes(tiles, scale, shape):
     "First and one-past-last (row, column) of each tile, int (n, 2), at `scale` pixels per level-0 pixel."
     start = tiles[["y", "x"]].to_numpy(dtype=float)
@@ -92,23 +92,35 @@ def _boxes(tiles, scale, shape):
     return first, np.clip(np.maximum(last, first + 1), 1, shape)
 
 
-def _mean_in_boxes(first, last, values, shape):
-    "The mean at every pixel of the values (n, k) of the boxes that cover it: float (h, w, k), NaN for none."
-    values = np.column_stack([np.ones(len(first)), np.asarray(values, dtype=float)])
-    steps = np.zeros((shape[0] + 1, shape[1] + 1, values.shape[1]))
-    for rows, columns, sign in ((first, first, 1), (last, last, 1), (first, last, -1), (last, first, -1)):
-        np.add.at(steps, (rows[:, 0], columns[:, 1]), sign * values)
-    total = steps.cumsum(0).cumsum(1)[:-1, :-1]
-    count = total[..., :1].round()
-    return np.where(count > 0, total[..., 1:] / np.maximum(count, 1), np.nan)
+def _sum_in_boxes(first, last, values, shape):
+    "The sum at every pixel of the values (n,) of the boxes that cover it: float64 (h, w)."
+    h, w = shape[0] + 1, shape[1] + 1
+    corners = ((first, first, 1), (last, last, 1), (first, last, -1), (last, first, -1))
+    places = np.concatenate([rows[:, 0] * w + columns[:, 1] for rows, columns, _ in corners])
+    steps = np.bincount(places, np.concatenate([sign * values for *_, sign in corners]), h * w)
+    steps = steps.astype(float, copy=False).reshape(h, w)
+    np.cumsum(steps, 0, out=steps)
+    return np.cumsum(steps, 1, out=steps)[:-1, :-1]
 
-# %% ../nbs/13_overlays.ipynb #de19aa2f
+
+def _mean_in_boxes(first, last, values, shape):
+    "The mean at every pixel of the values (n, k) of the boxes that cover it: float32 (h, w, k), NaN for none."
+    values = np.asarray(values, dtype=float)
+    values = values[:, None] if values.ndim == 1 else values
+    count = np.round(_sum_in_boxes(first, last, np.ones(len(first)), shape))
+    count[count == 0] = np.nan
+    mean = np.empty((*shape, values.shape[1]), np.float32)
+    for i, column in enumerate(values.T):
+        np.divide(_sum_in_boxes(first, last, column, shape), count, out=mean[..., i], casting="same_kind")
+    return mean
+
+# %% ../nbs/13_overlays.ipynb #e111c16c
 def tile_raster(
     tiles: pd.DataFrame,  # x, y, size in level-0 pixels
     values: np.ndarray,  # float (n, k): k values for each tile
     dimensions: tuple[int, int],  # width and height of the slide, level-0 pixels
     shape: tuple[int, int],  # height and width of the picture, pixels
-) -> np.ndarray:  # float64 (h, w, k), NaN where no tile lies
+) -> np.ndarray:  # float32 (h, w, k), NaN where no tile lies
     """The mean, at every pixel of a small picture of the slide, of the values of the tiles that cover it.
     Every tile colours at least one pixel. Work and memory do not depend on the size of the tiles."""
     scale = np.array(shape) / dimensions[::-1]
