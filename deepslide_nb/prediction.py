@@ -50,7 +50,7 @@ def ahead(
                 part.cancel()
             torch.set_num_threads(before)
 
-# %% ../nbs/08_prediction.ipynb #8bdbd19a
+# %% ../nbs/08_prediction.ipynb #af1fb2b5
 def answers(
     network,  # what is asked of every batch (n, 3, px, px), such as a trained network or a part of one, in eval mode
     meta: dict,  # description of the network, from `load_model`
@@ -97,10 +97,12 @@ def predict_tiles(
 ) -> pd.DataFrame:  # slide_id, x, y, size, prob_<class> float32 (rows add up to 1), label
     "Class probabilities of a slide's tiles. Raises `InputError` where the slide cannot be read."
     device = next(model.parameters()).device
-    found = [torch.empty((0, len(meta["classes"])), device=device)]
-    found += [logits.softmax(1) for logits in answers(model, meta, slide, tiles, device, batch)]
+    found, done = torch.empty((len(tiles), len(meta["classes"])), device=device), 0  # small tensors kept would split the heap
+    for logits in answers(model, meta, slide, tiles, device, batch):
+        found[done : done + len(logits)] = logits.softmax(1)
+        done += len(logits)
     table = tiles[["slide_id", "x", "y", "size"]].reset_index(drop=True)
-    table[[f"prob_{c}" for c in meta["classes"]]] = torch.cat(found).cpu().numpy()
+    table[[f"prob_{c}" for c in meta["classes"]]] = found.cpu().numpy()
     label = tiles["label"] if "label" in tiles else pd.Series(None, index=tiles.index)
     return table.assign(label=label.astype("str").reset_index(drop=True))
 
