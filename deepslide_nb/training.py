@@ -347,7 +347,7 @@ class Keeper(Callback):
     def after_fit(self):
         self.bar.close()
 
-# %% ../nbs/07_training.ipynb #f3d9d12f
+# %% ../nbs/07_training.ipynb #a8250746
 def meet() -> None:
     "Where `accelerate launch` has started several processes: go on when all have come here."
     if num_distrib() > 1:
@@ -355,7 +355,7 @@ def meet() -> None:
             from accelerate import PartialState
         except ImportError as e:
             raise InputError('several processes train by Accelerate: pip install "deepslide_nb[cluster]".') from e
-        PartialState(timeout=timedelta(days=7)).wait_for_everyone()
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7)).wait_for_everyone()
 
 
 @contextmanager
@@ -385,7 +385,7 @@ def together(
 
     gpu = learn.dls.device.type == "cuda"
     learn.dls.loaders = [Share(dl, device=learn.dls.device) for dl in learn.dls.loaders]
-    with learn.distrib_ctx(sync_bn=gpu):
+    with learn.distrib_ctx(sync_bn=gpu, cpu=not gpu):
         yield
 
 # %% ../nbs/07_training.ipynb #0351f732
