@@ -50,19 +50,19 @@ def ahead(
                 part.cancel()
             torch.set_num_threads(before)
 
-# %% ../nbs/08_prediction.ipynb #af1fb2b5
+# %% ../nbs/08_prediction.ipynb #30a7144a
 def answers(
     network,  # what is asked of every batch (n, 3, px, px), such as a trained network or a part of one, in eval mode
     meta: dict,  # description of the network, from `load_model`
     slide: Slide,  # an open slide
     tiles: pd.DataFrame,  # tiles of this slide: x, y, size
     device: torch.device,  # where the network is
-    batch: int | None = None,  # tiles of one batch; None takes 16 for each core, 128 for a GPU
+    batch: int | None = None,  # tiles of one batch; None takes 128 for a GPU, else some 260,000 pixels
 ):
     "Yield what `network` says of every batch of a slide's tiles, on its device. Raises `InputError`."
     gpu = device.type == "cuda"
-    batch = batch or (128 if gpu else 16)
     where, px = tiles[["x", "y", "size"]].to_numpy(int), meta["tile_px"]
+    batch = batch or (128 if gpu else max(4, 2**18 // px**2))
     mean, std = (torch.tensor(meta[k], device=device).view(1, 3, 1, 1) for k in ("mean", "std"))
 
     def read(start):
@@ -94,6 +94,7 @@ def predict_tiles(
     slide: Slide,  # an open slide
     tiles: pd.DataFrame,  # tiles of this slide: slide_id, x, y, size and perhaps label
     batch: int | None = None,  # as for `answers`
+    told=lambda n: None,  # called with the number of tiles of every batch that is done
 ) -> pd.DataFrame:  # slide_id, x, y, size, prob_<class> float32 (rows add up to 1), label
     "Class probabilities of a slide's tiles. Raises `InputError` where the slide cannot be read."
     device = next(model.parameters()).device
@@ -101,6 +102,7 @@ def predict_tiles(
     for logits in answers(model, meta, slide, tiles, device, batch):
         found[done : done + len(logits)] = logits.softmax(1)
         done += len(logits)
+        told(len(logits))
     table = tiles[["slide_id", "x", "y", "size"]].reset_index(drop=True)
     table[[f"prob_{c}" for c in meta["classes"]]] = found.cpu().numpy()
     label = tiles["label"] if "label" in tiles else pd.Series(None, index=tiles.index)
@@ -140,7 +142,7 @@ def write_part(
     with whole_file(path) as tmp:
         pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"key": key.encode()}), tmp)
 
-# %% ../nbs/08_prediction.ipynb #9b11443e
+# %% ../nbs/08_prediction.ipynb #857bf977
 def predict_one(
     model: torch.nn.Module,  # from `load_model`
     meta: dict,  # from `load_model`
@@ -148,13 +150,16 @@ def predict_one(
     mpp: float | None,  # microns per pixel, used where the file tells none
     tiles: pd.DataFrame,  # of this slide
     batch: int | None = None,  # as for `answers`
+    told=lambda n: None,  # as for `predict_tiles`
 ) -> tuple:  # predictions or None, sentence of an error or None
     "Open and predict one slide."
     try:
         with open_slide(path, mpp) as slide:
-            return predict_tiles(model, meta, slide, tiles, batch), None
+            return predict_tiles(model, meta, slide, tiles, batch, told), None
     except InputError as e:
         return None, str(e)
+    except (MemoryError, torch.OutOfMemoryError):  # of this machine, not of the slide
+        raise
     except Exception as e:  # whatever is wrong with one slide, the others shall be done
         return None, f"{path}: the slide cannot be predicted ({type(e).__name__}: {e})."
 
@@ -185,19 +190,29 @@ def predict_slides(
         done[row.slide_id] = read_part(part, key) if part else None
         if done[row.slide_id] is None:
             jobs[row.slide_id] = part, key, (row.path, getattr(row, "mpp", None), own, batch)
-    work, sent = (predict_one, model) if client is None else (predict_there, send_model(model, client))
-    results = each(work, [(sent, meta, *job) for _, _, job in jobs.values()], 1, client)
+
+    def keep(job, result):  # as soon as it is there, so that a kill costs no slide that was done
+        part, key, _ = job
+        if part and not result[1]:
+            write_part(result[0], part, key)
+        return result
+
     with tqdm(total=sum(map(len, groups.values())), desc="predicting", unit="tile") as bar:
         bar.update(sum(len(groups[i]) for i in done if i not in jobs))
-        for (slide_id, (part, key, _)), result in zip(jobs.items(), results):
+        if client is None:  # two slides at a time: while one is opened or ends, the cores have the other
+            results = ahead(lambda job: keep(job, predict_one(model, meta, *job[-1], bar.update)), jobs.values(), 2)
+        else:
+            sent = send_model(model, client)
+            results = each(predict_there, [(sent, meta, *job) for _, _, job in jobs.values()], client=client)
+        for (slide_id, job), result in zip(jobs.items(), results):
             table, error = result or (None, "the worker died again and again while it was predicted.")
             if error:
                 failures.append((slide_id, error))
                 continue
-            if part:
-                write_part(table, part, key)
             done[slide_id] = table
-            bar.update(len(table))
+            if client is not None:
+                keep(job, result)
+                bar.update(len(table))
     parts = [t for t in done.values() if t is not None] or [predict_tiles(model, meta, None, tiles.iloc[:0])]
     return pd.concat(parts, ignore_index=True), pd.DataFrame(failures, columns=["slide_id", "error"])
 

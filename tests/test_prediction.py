@@ -97,11 +97,11 @@ def test_a_killed_prediction_goes_on(model_folder, bags, tmp_path, monkeypatch):
     calm, _ = predict_slides(model, meta, tiles, slides)
     done, predict = [], prediction.predict_tiles
 
-    def dies(model, meta, slide, own, batch):
+    def dies(model, meta, slide, *rest):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(slide.path)
-        return predict(model, meta, slide, own, batch)
+        return predict(model, meta, slide, *rest)
 
     monkeypatch.setattr(prediction, "predict_tiles", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,7 @@
 
 SLIDE takes the place of a JPEG pyramid that is made of the synthetic samples. The limit is the best of several ways
 to run the same network on pixels that lie in memory: each core with batches of its own, and PyTorch's threads in
-each layer, with batches of 16 and 64. All take turns; the figures are medians of the rounds. The processor seconds
+each layer, with several sizes of batch. Whole-slide prediction opens the slides, with nothing in memory. All take turns; the figures are medians of the rounds. The processor seconds
 of the first two are compared as well: other programs on the machine disturb those least."""
 
 import statistics
@@ -19,10 +19,10 @@ import tifffile
 import torch
 from PIL import Image
 
-from deepslide_nb.prediction import ahead, cores, predict_tiles
+from deepslide_nb.prediction import ahead, cores, predict_slides
 from deepslide_nb.samples import sample_slides
 from deepslide_nb.settings import load_settings
-from deepslide_nb.slides import open_slide, read_slides
+from deepslide_nb.slides import _memory, open_slide, read_slides
 from deepslide_nb.tiles import slide_tiles
 from deepslide_nb.training import make_network
 
@@ -68,16 +68,20 @@ def compare(name, slides, tiles, px):
     found = [slide.read(*map(int, t), px) for slide, own in zip(slides, tiles) for t in own[["x", "y", "size"]].to_numpy()]
     pixels = torch.from_numpy(np.stack(found))
     pixels = pixels.pin_memory() if GPU else pixels
-    meta = {**META, "tile_px": px}
+    meta = {**META, "tile_px": px, "weights_sha256": ""}
+    ids = [f"slide {i}" for i in range(len(slides))]
+    table = pd.DataFrame({"slide_id": ids, "path": [str(s.path) for s in slides]})
+    every = pd.concat([own.assign(slide_id=i) for i, own in zip(ids, tiles)], ignore_index=True)
 
     def whole():
+        _memory.cache_clear()
         begin = time.perf_counter()
-        for slide, own in zip(slides, tiles):
-            with open_slide(slide.path) as fresh:
-                predict_tiles(model, meta, fresh, own)
+        predictions, failures = predict_slides(model, meta, every, table)
+        assert len(predictions) == len(pixels) and failures.empty
         return time.perf_counter() - begin
 
-    ways = {"each core its own batches of 16": (16, True), "threads in layers, 16": (16, False), "threads in layers, 64": (64, False)}
+    own = max(4, 2**18 // px**2)
+    ways = {f"each core batches of {n}": (n, True) for n in (own, 16)} | {f"threads in layers, {n}": (n, False) for n in (16, 64)}
     ways = {"batches of 128": (128, False)} if GPU else ways
     works = {"from the slide": whole, **{n: lambda way=way: in_memory(model, pixels, *way) for n, way in ways.items()}}
     seconds, busy = {n: [] for n in works}, {n: [] for n in works}
