@@ -163,7 +163,7 @@ def tile_features(
     none = np.empty((0, model.fc.in_features), np.float32)
     return np.concatenate([none, *_features(model, meta, slide, tiles, batch)])
 
-# %% ../nbs/10_attention.ipynb #0dd4418a
+# %% ../nbs/10_attention.ipynb #5608dda5
 def _bag_one(model, meta, path, mpp, tiles, part):
     "(features or None, sentence of an error or None) of one slide; with `part` the features are in that file instead."
     try:
@@ -176,6 +176,10 @@ def _bag_one(model, meta, path, mpp, tiles, part):
                 file.writelines(batch.tobytes() for batch in _features(model, meta, slide, tiles))
     except InputError as e:
         return None, str(e)
+    except (MemoryError, torch.OutOfMemoryError):  # of this machine, not of the slide
+        raise
+    except Exception as e:  # whatever is wrong with one slide, the others shall be done
+        return None, f"{path}: no features of the slide ({type(e).__name__}: {e})."
     for old in part.parent.glob(f"{part.stem[:-16]}*.npy"):
         if old != part:
             with suppress(OSError):  # Windows keeps what is still mapped
@@ -196,7 +200,7 @@ def _read_features(part):
     except (OSError, ValueError):
         return None
 
-# %% ../nbs/10_attention.ipynb #6e2ac73c
+# %% ../nbs/10_attention.ipynb #98ecb1e2
 def bag_features(
     model: nn.Module,  # from `load_model` or `imagenet_model`
     meta: dict,  # the same
@@ -226,6 +230,8 @@ def bag_features(
         features[slide_id] = _read_features(part) if part and not error else found
         if features[slide_id] is None:
             failures.append((slide_id, error or f"{part}: not written; the workers need the same folders."))
+    for left in Path(folder).glob(".part-*.npy") if folder else ():
+        left.unlink()  # of a worker that was killed
     features = {slide_id: found for slide_id, found in features.items() if found is not None}
     return features, pd.DataFrame(failures, columns=["slide_id", "error"])
 
