@@ -115,7 +115,7 @@ def one_sentence(
         typer.echo(sentence(e, out), err=True)
         raise typer.Exit(1) from None
 
-# %% ../nbs/20_cli.ipynb #3a727b6d
+# %% ../nbs/20_cli.ipynb #f72b8fd9
 @contextmanager
 def cluster(
     address: str | None,  # of a Dask scheduler, such as tcp://10.0.0.5:8786; None for no cluster
@@ -124,20 +124,24 @@ def cluster(
     if address is None:
         yield None
         return
-    import socket
+    import asyncio
 
     from deepslide_nb.settings import InputError
 
     try:
-        from distributed import Client
-        from distributed.comm import get_address_host_port
+        from distributed import Client, Security
+        from distributed.comm import connect
     except ImportError:
         raise InputError('--dask needs Dask: pip install "deepslide_nb[cluster]".') from None
 
+    async def greet():  # `Client` would wait without end for the answer of something else
+        how = Security().get_connection_args("client")
+        (await asyncio.wait_for(connect(address, 5, **how), 5)).abort()
+
     try:
-        socket.create_connection(get_address_host_port(address), 5).close()
+        asyncio.run(greet())
         client = Client(address, timeout=5, set_as_default=False)
-    except (OSError, ValueError) as e:
+    except Exception as e:  # whatever it is that answers
         raise InputError(f"--dask {address}: no Dask scheduler answers there ({type(e).__name__}).") from None
     with client:
         try:
@@ -146,7 +150,7 @@ def cluster(
             raise InputError(f"--dask {address}: the scheduler has no workers; start one with `dask worker`.") from None
         yield client
 
-# %% ../nbs/20_cli.ipynb #21f3ba4b
+# %% ../nbs/20_cli.ipynb #8e326691
 @app.command()
 def samples(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder to write; must be empty or new")],
@@ -191,6 +195,9 @@ def run(
         from deepslide_nb import pipeline
         from deepslide_nb.settings import load_settings
 
+        if pipeline.rank():  # the first process writes and tells
+            pipeline.follow()
+            return
         pipeline.check_folder(out, resume)
         saved = pipeline.saved_settings(out) if resume and not profile and not settings else None
         if saved:
@@ -439,7 +446,7 @@ def find_browser() -> str:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsoft-edge")
     return next(filter(None, map(shutil.which, names)), "")
 
-# %% ../nbs/20_cli.ipynb #acd6a3ad
+# %% ../nbs/20_cli.ipynb #ecb997d2
 def examine() -> list[dict]:  # part, state (ok, note, missing), found, what to do
     "Look at all that the toolkit needs on this machine."
     rows = []
@@ -505,6 +512,17 @@ def examine() -> list[dict]:  # part, state (ok, note, missing), found, what to 
         "free some space, a run of many slides needs some GB",
         needed=False,
     )
+    try:
+        found = f"dask {metadata.version('dask')}, accelerate {metadata.version('accelerate')}"
+    except metadata.PackageNotFoundError:
+        found = ""
+    tell(
+        "cluster",
+        bool(found),
+        found or "dask or accelerate not installed",
+        'only for many machines: pip install "deepslide_nb[cluster]"',
+        needed=False,
+    )
     tell(
         "browser",
         bool(find_browser()),
@@ -527,3 +545,9 @@ def doctor():
         )
         if missing:
             raise typer.Exit(1)
+
+# %% ../nbs/20_cli.ipynb #a0c02439
+if __name__ == "__main__" and "__file__" in globals():  # not in a notebook
+    app()
+
+

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['USES', 'MODEL_FILES', 'KNOWN', 'digest', 'file_digest', 'fingerprint', 'step_key', 'step', 'judge_slide',
-           'judge_slides', 'prepare', 'slides_step', 'tiles_step', 'labels_step', 'tile_classes', 'train_step',
-           'predict_step', 'attention_step', 'aggregate_step', 'evaluate_step', 'check_folder', 'finish', 'run',
-           'keep_lessons', 'read_lessons', 'usable_methods', 'known_labels', 'result_lines', 'find_slides', 'predict',
-           'read_predictions', 'evaluate', 'check_slide', 'check']
+           'judge_slides', 'prepare', 'slides_step', 'tiles_step', 'labels_step', 'tile_classes', 'train_step', 'rank',
+           'follow', 'predict_step', 'attention_step', 'aggregate_step', 'evaluate_step', 'check_folder', 'finish',
+           'run', 'keep_lessons', 'read_lessons', 'usable_methods', 'known_labels', 'result_lines', 'find_slides',
+           'predict', 'read_predictions', 'evaluate', 'check_slide', 'check']
 
 # %% ../nbs/19_pipeline.ipynb #13db232d
 import hashlib
@@ -102,7 +102,7 @@ def step_key(
     used = {k: getattr(settings, k) for k in USES[name]}
     return digest([deepslide_nb.__version__, name, used], *inputs)
 
-# %% ../nbs/19_pipeline.ipynb #e5967385
+# %% ../nbs/19_pipeline.ipynb #129ab924
 def step(
     out: Path,  # the run folder
     name: str,  # a step of `USES`
@@ -112,11 +112,11 @@ def step(
 ) -> bool:  # whether there was something to do
     """Do `work` unless the stamp says that the same inputs gave these same files.
 
-    The scratch folder `work/<name>-<key>` outlives a kill, so that the next attempt finds what was done; it is
-    removed at the end, and those of other keys before."""
+    What had failures is tried again. The scratch folder `work/<name>-<key>` outlives a kill and a failure, so that the
+    next attempt finds what was done; it is removed when all went well, and those of other keys before."""
     stamps = read_stamps(out)
     old = stamps.pop(name, None)
-    if old and old["key"] == key and old["files"] == {f: file_digest(out / f) for f in files}:
+    if old and not old["failures"] and old["key"] == key and old["files"] == {f: file_digest(out / f) for f in files}:
         tqdm.write(f"{name}: unchanged", file=sys.stderr)
         return False
     if name not in ("tiles", "train", "predict"):  # these have a bar of their own
@@ -133,7 +133,8 @@ def step(
     stamps[name] = {"key": key, "files": {f: file_digest(out / f) for f in files}, "failures": failed}
     stamps[name]["seconds"] = round(time.time() - start, 1)
     write_json(stamps, out / "stamps.json")
-    shutil.rmtree(scratch, ignore_errors=True)
+    if not failed:
+        shutil.rmtree(scratch, ignore_errors=True)
     return True
 
 # %% ../nbs/19_pipeline.ipynb #ba59b68b
@@ -271,7 +272,7 @@ def tile_classes(
         )
     return classes
 
-# %% ../nbs/19_pipeline.ipynb #19a912b2
+# %% ../nbs/19_pipeline.ipynb #bc9455f8
 MODEL_FILES = ["model/model.json", "model/weights.safetensors", "model/log.csv"]
 
 
@@ -294,15 +295,34 @@ def train_step(
     key = step_key("train", settings, theirs, about, denser, is_fast(), [fingerprint(p) for p in learn.path])
 
     def work(scratch):
-        from deepslide_nb.training import train
+        from deepslide_nb.training import told, train
 
-        train(theirs, learn, classes, settings, scratch, resume=True)
+        train(*told((theirs, learn, classes, settings, scratch)))
+        told()  # all have read the result, which goes away with the scratch folder
         for name in MODEL_FILES:
             with whole_file(out / name) as tmp:
                 shutil.copyfile(scratch / Path(name).name, tmp)
 
-    step(out, "train", key, MODEL_FILES, work)
+    if not step(out, "train", key, MODEL_FILES, work) and "WORLD_SIZE" in os.environ:
+        from deepslide_nb.training import told
+
+        told()  # that there is nothing to train
+    os.environ.pop("WORLD_SIZE", None)  # from here on this process works alone
     return classes
+
+
+def rank() -> int:
+    "The number of this process, where `accelerate launch` has started several; 0 for the first, or the only one."
+    return int(os.environ.get("RANK", 0))
+
+
+def follow():
+    "The part of every process but the first in a run: wait, and train with it if there is something to train."
+    from deepslide_nb.training import told, train
+
+    if job := told():
+        train(*job)
+        told()
 
 
 def predict_step(
@@ -413,7 +433,7 @@ def evaluate_step(
     step(out, "evaluate", key, ["metrics.json"], work)
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
-# %% ../nbs/19_pipeline.ipynb #d38d9faf
+# %% ../nbs/19_pipeline.ipynb #7aa04351
 def check_folder(
     out: Path,
     resume: bool,  # whether it may hold something
@@ -472,8 +492,12 @@ def run(
 ) -> Path:  # of report.html
     """From slides to a judged diagnosis and a report. With `resume` what is unchanged is not done again.
 
-    Raises InputError for bad input, before anything is written where that can be known."""
+    Raises InputError for bad input, before anything is written where that can be known. In a process that is not the
+    first of `accelerate launch` it returns after the training; the report is not there yet."""
     out = Path(out)
+    if rank():
+        follow()
+        return out / "report.html"
     check_folder(out, resume)
     settings = settings or saved_settings(out) or load_settings()
     slides = slides_step(path, out, settings)

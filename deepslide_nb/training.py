@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAINED', 'imagenet_weights', 'make_network', 'spare_a_core', 'has_bfloat16', 'BFloat16', 'make_learner',
            'start_epoch', 'find_lr', 'ModelInfo', 'save_weights', 'save_info', 'save_model', 'read_info', 'load_model',
-           'plain', 'Keeper', 'meet', 'first_alone', 'together', 'fit', 'run_key', 'train', 'finish',
+           'plain', 'Keeper', 'meet', 'told', 'first_alone', 'together', 'fit', 'run_key', 'train', 'finish',
            'sample_classifier']
 
 # %% ../nbs/07_training.ipynb #8f9efd1e
@@ -347,7 +347,7 @@ class Keeper(Callback):
     def after_fit(self):
         self.bar.close()
 
-# %% ../nbs/07_training.ipynb #a8250746
+# %% ../nbs/07_training.ipynb #4d74d7ac
 def meet() -> None:
     "Where `accelerate launch` has started several processes: go on when all have come here."
     if num_distrib() > 1:
@@ -356,6 +356,17 @@ def meet() -> None:
         except ImportError as e:
             raise InputError('several processes train by Accelerate: pip install "deepslide_nb[cluster]".') from e
         PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7)).wait_for_everyone()
+
+
+def told(
+    word=None,  # anything, in the first process
+):  # the word of the first process, in all
+    "The first process tells something to the others, who wait for it."
+    meet()
+    words = [word]
+    if num_distrib() > 1:
+        torch.distributed.broadcast_object_list(words)
+    return words[0]
 
 
 @contextmanager

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TINY
 from test_training import inputs, make_bags
 
 from deepslide_nb.training import load_model
 
 pytest.importorskip("accelerate")
 
+LAUNCH = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+          "--main_process_port", "0"]  # fmt: skip
 TRAIN = """
 import json, os, sys
 from pathlib import Path
@@ -42,9 +45,7 @@ def launch(code, folder):
     program = folder / "program.py"
     program.write_text(code)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-               "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
-    return subprocess.run([sys.executable, *command, str(program)], env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, str(program)], env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_two_processes_share_the_tiles_and_write_once(tmp_path):
@@ -63,3 +64,26 @@ def test_two_processes_share_the_tiles_and_write_once(tmp_path):
     _, meta = load_model(out, "cpu")
     assert meta["metrics"]["epoch"] in (0, 1, 2)
     assert {p.name for p in Path(out).glob("*") if "seen" not in p.name} == {"weights.safetensors", "model.json", "log.csv", "stats.json"}
+
+
+def launch_run(slides, out, *more):
+    "`deepslide-nb run` in two processes."
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    sets = [a for k, v in TINY.items() for a in ("--set", f"{k}={v}")]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "-m", "deepslide_nb.cli", "run", str(slides), "--out", str(out)]
+    return subprocess.run([*command, *sets, *more], env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_a_whole_run_in_two_processes(tiny, tmp_path):
+    "The second one only trains: one result, one log; what is unchanged, or wrong, keeps nobody waiting."
+    out = tmp_path / "run"
+    attend = ["--set", "aggregation=average,attention"]
+    done = launch_run(tiny, out, *attend)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Report: ") == 1 and (out / "report.html").is_file()
+    assert pd.read_csv(out / "model/log.csv")["epoch"].tolist() == [0, 1]
+    assert len(pd.read_parquet(out / "predictions.parquet")) and not list(out.glob("work/train-*"))
+    done = launch_run(tiny, out, "--resume", *attend)
+    assert done.returncode == 0 and "train: unchanged" in done.stderr and done.stdout.count("Report: ") == 1
+    done = launch_run(tmp_path / "nothing", tmp_path / "other")
+    assert done.returncode == 1 and done.stderr.count("no such file") == 1

@@ -236,7 +236,6 @@ def test_killed_and_resumed(tiny, tiny_run, tmp_path, kill):
     assert not [p for p in (out / "work").iterdir() if p.is_dir()], "scratch folders are gone at the end"
 
 
-@pytest.mark.xfail(reason="prediction lists only InputError, and --resume believes a step that had failures")
 @pytest.mark.parametrize("error", [InputError, ValueError])
 def test_one_slide_fails_in_prediction_and_is_tried_again(tiny, tiny_run, tiny_settings, tmp_path, monkeypatch, error):
     "Whatever goes wrong with one slide, the others are done; when it was a passing trouble, --resume makes it good."
