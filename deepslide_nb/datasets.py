@@ -6,9 +6,10 @@
 __all__ = ['KEEP', 'STATS_TILES', 'JITTER', 'deal_patients', 'check_classes', 'check_given', 'split_slides', 'kfold_slides',
            'use_fold', 'tiles_of_split', 'cap_tiles', 'repeat_tiles', 'class_weights', 'deepslide_stride_factor',
            'overlap_for_target', 'stride_tiles', 'balance_tiles', 'TileReader', 'pixel_stats', 'tile_stats',
-           'quarter_turns', 'turn_hue', 'grey', 'jitter_colours', 'Augment', 'tile_loaders', 'sample_dataset']
+           'quarter_turns', 'turn_hue', 'grey', 'jitter_colours', 'Augment', 'TileLoader', 'tile_loaders',
+           'sample_dataset']
 
-# %% ../nbs/06_datasets.ipynb #8f8410fd
+# %% ../nbs/06_datasets.ipynb #6366fbfc
 import hashlib
 import json
 import os
@@ -18,10 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
-from fastai.data.core import DataLoaders
+from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import ColReader, IntToFloatTensor, Normalize
-from fastai.torch_core import TensorImage, num_distrib
+from fastai.torch_core import TensorCategory, TensorImage, num_distrib
 from fastai.vision.augment import DisplayedTransform
+from fastcore.basics import chunked
 from fasttransform import Transform
 from tqdm.auto import tqdm
 
@@ -395,7 +397,20 @@ class Augment(DisplayedTransform):
     def encodes(self, x: TensorImage):
         return TensorImage(jitter_colours(quarter_turns(x.as_subclass(torch.Tensor)), *self.jitter))
 
-# %% ../nbs/06_datasets.ipynb #1e846fab
+# %% ../nbs/06_datasets.ipynb #885a886d
+class TileLoader(TfmdDL):
+    "A fastai DataLoader that reads the tiles of a batch at once; its datasets are those of `tile_loaders`."
+
+    def create_batches(self, samples):
+        reader = next(f for f in self.dataset.tls[0].tfms if isinstance(f, TileReader))
+        rows, names = self.dataset.items, self.dataset.vocab.o2i
+        codes = torch.tensor([names[label] for label in rows["label"]])
+        where = list(rows[["slide_id", "x", "y", "size"]].itertuples(index=False, name=None))
+        for own in chunked(samples, self.bs, self.drop_last):
+            pixels = np.stack([reader.array(*where[i]) for i in own])
+            yield TensorImage(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()), TensorCategory(codes[own])
+
+# %% ../nbs/06_datasets.ipynb #8c05add7
 def tile_loaders(
     tiles: pd.DataFrame,  # labelled tiles
     slides: pd.DataFrame,  # slides table with `split`
@@ -430,7 +445,9 @@ def tile_loaders(
     )
     table = pd.concat([train, valid], ignore_index=True)[["slide_id", "x", "y", "size", "label"]]
     bs = max(1, min(settings.batch, len(train) // max(1, num_distrib())))
-    dls = block.dataloaders(table, bs=bs, num_workers=workers, device=device, pin_memory=device.type == "cuda")
+    dls = block.dataloaders(
+        table, bs=bs, num_workers=workers, device=device, pin_memory=device.type == "cuda", dl_type=TileLoader
+    )
     dls.stats = stats
     dls.weights = class_weights(train["label"], classes) if settings.balance == "weights" else None
     return dls
