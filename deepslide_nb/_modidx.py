@@ -721,6 +721,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'deepslide_nb.slides._paste': ('slides.html#_paste', 'deepslide_nb/slides.py'),
                                      'deepslide_nb.slides._read_csv': ('slides.html#_read_csv', 'deepslide_nb/slides.py'),
                                      'deepslide_nb.slides._remembered': ('slides.html#_remembered', 'deepslide_nb/slides.py'),
+                                     'deepslide_nb.slides._room': ('slides.html#_room', 'deepslide_nb/slides.py'),
                                      'deepslide_nb.slides._squares': ('slides.html#_squares', 'deepslide_nb/slides.py'),
                                      'deepslide_nb.slides._stored': ('slides.html#_stored', 'deepslide_nb/slides.py'),
                                      'deepslide_nb.slides._tile_cache': ('slides.html#_tile_cache', 'deepslide_nb/slides.py'),

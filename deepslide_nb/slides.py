@@ -8,17 +8,18 @@ __all__ = ['PIECE', 'MPP_RANGE', 'MOST', 'KEEP_BYTES', 'CHECK', 'SHRINK_OFF', 'T
            'Doubt', 'TiledSlide', 'need_mpp', 'PlainImage', 'Bag', 'open_slide', 'cached_slide', 'patients',
            'check_leak', 'read_slides', 'write_table', 'read_table']
 
-# %% ../nbs/02_slides.ipynb #55b243cb
+# %% ../nbs/02_slides.ipynb #57e8b376
 import csv
 import io
 import logging
 import math
 import os
+import sys
 import threading
 import unicodedata
 import warnings
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -251,19 +252,19 @@ class WholeSlide(Slide):
     def close(self):
         self._file.close()
 
-# %% ../nbs/02_slides.ipynb #2690a2ba
+# %% ../nbs/02_slides.ipynb #4fb175fd
 KEEP_BYTES = 256 * 2**20  # decoded pictures and stored tiles that one process keeps in memory
 
 
 @lru_cache(1)
 def _memory(pid):
-    "Decoded arrays by key, those used last at the end; a lock; their bytes. A forked process starts with none."
-    return OrderedDict(), threading.Lock(), [0]
+    "Decoded arrays by key, those used last at the end; a lock; their bytes; small arrays that were given up."
+    return OrderedDict(), threading.Lock(), [0], deque(maxlen=64)  # a forked process starts with none
 
 
 def _remembered(key, make):
     "The array that `make()` gives, kept in memory until others that were used later fill `KEEP_BYTES`."
-    kept, lock, held = _memory(os.getpid())
+    kept, lock, held, spare = _memory(os.getpid())
     with lock:
         if key in kept:
             kept.move_to_end(key)
@@ -273,8 +274,27 @@ def _remembered(key, make):
         held[0] += made.nbytes - (kept[key].nbytes if key in kept else 0)
         kept[key] = made
         while held[0] > KEEP_BYTES and len(kept) > 1:
-            held[0] -= kept.popitem(last=False)[1].nbytes
+            old = kept.popitem(last=False)[1]
+            held[0] -= old.nbytes
+            if old.nbytes <= 2**20:
+                spare.append(old)
     return made
+
+
+def _room(shape):
+    """A uint8 array to fill: one that was given up and that nobody looks at any more, else a new one.
+
+    Thousands of arrays, given back to the system between others that stay, would leave holes: the process grew by
+    1 GB instead of `KEEP_BYTES`."""
+    _, lock, _, spare = _memory(os.getpid())
+    alone = np.empty(0)  # known to this function only
+    with lock:
+        for _ in range(len(spare)):
+            old = spare.popleft()
+            if old.shape == shape and old.flags.writeable and sys.getrefcount(old) == sys.getrefcount(alone):
+                return old
+            spare.append(old)
+    return np.empty(shape, np.uint8)
 
 # %% ../nbs/02_slides.ipynb #c4ee815c
 class Stored(NamedTuple):
@@ -321,7 +341,7 @@ def _level_pages(path, sizes):
             raise InputError(f"{path}: the file is cut off, part of its pixels is missing; copy it again.")
     return [pages[0] if len(pages) == 1 else None for pages in found]
 
-# %% ../nbs/02_slides.ipynb #9bd25182
+# %% ../nbs/02_slides.ipynb #b8ac0014
 CHECK = 96  # side of the windows in which OpenSlide's pixels are compared, pixels
 SHRINK_OFF = 2  # mean difference, of 255, that shrinking in the DCT domain may make
 
@@ -365,7 +385,7 @@ class TiledSlide(WholeSlide):
                 self._bytes.seek(place)
                 data = self._bytes.read(size)
             try:
-                pixels = np.empty((h, w, 3), np.uint8)
+                pixels = _room((h, w, 3))
                 made = decode_jpeg(s.head + _bare(data), min_height=h, min_width=w, min_factor=shrink, buffer=pixels)
             except (ValueError, IndexError) as e:
                 raise Doubt from e

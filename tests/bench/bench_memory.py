@@ -95,6 +95,8 @@ def work(step, path, folder):
             write_heatmap(slide, predictions, folder / "map.tif", downsample=32)
         return len(predictions)
 
+    import torch
+
     from deepslide_nb.attention import bag_features
     from deepslide_nb.prediction import predict_slides
     from deepslide_nb.training import make_network
@@ -103,7 +105,8 @@ def work(step, path, folder):
     meta = {"classes": classes, "tile_px": 224, "mean": [0.7, 0.5, 0.7], "std": [0.2] * 3, "weights_sha256": step}
     if step == "predict resnet18":
         tiles = tiles[:2000]
-    model = (make_network("resnet18", 3) if step == "predict resnet18" else small_net(3)).eval()
+    model = make_network("resnet18", 3) if step == "predict resnet18" else small_net(3)
+    model = model.eval().to(memory_format=torch.channels_last)  # as `load_model` gives it
     if step == "features small net":
         features, failures = bag_features(model, meta, tiles, slides, folder / "features")
         assert len(features["slide"]) == len(tiles)
