@@ -9,13 +9,15 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import openslide
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 from deepslide_nb import tiles as T
 from deepslide_nb.settings import InputError, load_settings
-from deepslide_nb.slides import open_slide, read_slides
+from deepslide_nb.slides import TiledSlide, open_slide, read_slides
 from deepslide_nb.tiles import (deepslide_starts, export_tiles, factor_to_overlap, make_tiles, read_tile, read_tiles,
                                 slide_tiles, window_starts)
 
@@ -228,6 +230,26 @@ def test_stopped_and_resumed(tmp_path, workers, how):
     resumed, _ = make_tiles(slides, settings(tissue="purple"), parts)
     assert len(resumed) > 100
     pd.testing.assert_frame_equal(resumed, make_tiles(slides, settings(tissue="purple"))[0])
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "deflate"])
+def test_tissue_tiles_are_known_before_full_resolution_is_read(tmp_path, kind, monkeypatch):
+    "Neither our reader (JPEG) nor OpenSlide (anything else) touches level 0; opening, which compares the two, is before."
+    pixels = np.asarray(Image.open(picture(tmp_path / "big.png", 4800, 4800, (600, 1200, 3000, 2400))))
+    with tifffile.TiffWriter(tmp_path / "big.tif") as tif:
+        for k in (1, 4):
+            level = np.asarray(Image.fromarray(pixels).reduce(k))
+            tif.write(level, tile=(128, 128), photometric="rgb", compression=kind, subfiletype=int(k > 1),
+                      resolution=(20000 / k,) * 2, resolutionunit="CENTIMETER")  # fmt: skip
+    seen, stored, read = set(), TiledSlide._tile, openslide.OpenSlide.read_region
+    with open_slide(tmp_path / "big.tif") as slide:
+        assert len(slide.level_dimensions) == 2 and bool(slide.direct) == (kind == "jpeg")
+        monkeypatch.setattr(TiledSlide, "_tile", lambda self, level, *rest: (seen.add(level), stored(self, level, *rest))[1])
+        monkeypatch.setattr(openslide.OpenSlide, "read_region", lambda self, at, level, size: (seen.add(level), read(self, at, level, size))[1])
+        tiles = slide_tiles(slide, "big", settings())
+        assert len(tiles) > 50 and seen == {1}
+        slide.read(*map(int, tiles.loc[0, ["x", "y", "size"]]), 192)
+        assert seen == {0, 1}
 
 
 def test_pixels(cohort):
