@@ -138,7 +138,7 @@ def test_memory_for_pictures_is_bounded(tmp_path, noise, monkeypatch):
     for i in range(5):
         Image.fromarray(noise).save(tmp_path / f"{i}.png")
         open_slide(tmp_path / f"{i}.png")
-    kept, _, held, _ = S._memory(os.getpid())
+    kept, _, held, _, _ = S._memory(os.getpid())
     assert held[0] == sum(pixels.nbytes for pixels in kept.values()) <= 4_000_000
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BENCHES = ("reader", "startup", "memory", "prediction", "training")
+BENCHES = ("reader", "startup", "prediction", "training", "memory")
 RATIO = re.compile(r"ratio (?:(.*) )?(-?[0-9.]+(?:e-?[0-9]+)?)")
 QUIET = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
 
