@@ -253,7 +253,7 @@ class WholeSlide(Slide):
     def close(self):
         self._file.close()
 
-# %% ../nbs/02_slides.ipynb #5ddcad94
+# %% ../nbs/02_slides.ipynb #02eaa939
 KEEP_BYTES = 256 * 2**20  # decoded pictures and stored tiles that one process keeps in memory
 
 
@@ -263,7 +263,7 @@ SLAB = 2**24  # bytes of memory that small arrays are cut from
 @lru_cache(1)
 def _memory(pid):
     "Decoded arrays by key, those used last at the end; a lock; their bytes; small arrays given up; the slab, its use."
-    return OrderedDict(), threading.Lock(), [0], deque(maxlen=64), [None, SLAB]  # a forked process starts with none
+    return OrderedDict(), threading.Lock(), [0], deque(), [None, SLAB]  # a forked process starts with none
 
 
 def _remembered(key, make):
@@ -280,7 +280,7 @@ def _remembered(key, make):
         while held[0] > KEEP_BYTES and len(kept) > 1:
             old = kept.popitem(last=False)[1]
             held[0] -= old.nbytes
-            if isinstance(old.base, mmap.mmap):
+            if isinstance(old.base, mmap.mmap) and len(spare) < 64:
                 spare.append(old)
     return made
 
@@ -302,7 +302,7 @@ def _room(shape):
                 return old
             spare.append(old)
         if slab[1] + size > SLAB:
-            slab[:] = mmap.mmap(-1, SLAB), 0
+            slab[:] = mmap.mmap(-1, SLAB, access=mmap.ACCESS_COPY), 0  # not shared with other processes
         slab[1] += size
         return np.ndarray(shape, np.uint8, slab[0], slab[1] - size)
 

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 import tifffile
 import torch
+from cold import forget
 from PIL import Image
 
 from deepslide_nb.prediction import ahead, cores, predict_slides
 from deepslide_nb.samples import sample_slides
 from deepslide_nb.settings import load_settings
-from deepslide_nb.slides import _memory, open_slide, read_slides
+from deepslide_nb.slides import open_slide, read_slides
 from deepslide_nb.tiles import slide_tiles
 from deepslide_nb.training import make_network
 
@@ -74,7 +75,7 @@ def compare(name, slides, tiles, px):
     every = pd.concat([own.assign(slide_id=i) for i, own in zip(ids, tiles)], ignore_index=True)
 
     def whole():
-        _memory.cache_clear()
+        forget()
         begin = time.perf_counter()
         predictions, failures = predict_slides(model, meta, every, table)
         assert len(predictions) == len(pixels) and failures.empty

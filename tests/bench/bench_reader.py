@@ -29,6 +29,7 @@ import numpy as np
 import openslide
 import pyvips
 import tifffile
+from cold import forget
 from simplejpeg import decode_jpeg
 
 from deepslide_nb import slides as S
@@ -69,7 +70,7 @@ def by_openslide(path):
 
 
 def by_us(path):
-    S._memory.cache_clear()
+    forget()
     slide = S.open_slide(path)
     return lambda x, y: slide.read(x, y, SIDE, SIDE)
 
