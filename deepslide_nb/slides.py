@@ -8,7 +8,7 @@ __all__ = ['PIECE', 'MPP_RANGE', 'MOST', 'KEEP_BYTES', 'SLAB', 'CHECK', 'SHRINK_
            'WholeSlide', 'Stored', 'Doubt', 'TiledSlide', 'need_mpp', 'PlainImage', 'Bag', 'open_slide', 'cached_slide',
            'patients', 'check_leak', 'read_slides', 'write_table', 'read_table']
 
-# %% ../nbs/02_slides.ipynb #172b528d
+# %% ../nbs/02_slides.ipynb #ece56b4c
 import csv
 import io
 import logging
@@ -20,7 +20,7 @@ import threading
 import unicodedata
 import warnings
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -253,7 +253,7 @@ class WholeSlide(Slide):
     def close(self):
         self._file.close()
 
-# %% ../nbs/02_slides.ipynb #02eaa939
+# %% ../nbs/02_slides.ipynb #263c86a3
 KEEP_BYTES = 256 * 2**20  # decoded pictures and stored tiles that one process keeps in memory
 
 
@@ -262,8 +262,9 @@ SLAB = 2**24  # bytes of memory that small arrays are cut from
 
 @lru_cache(1)
 def _memory(pid):
-    "Decoded arrays by key, those used last at the end; a lock; their bytes; small arrays given up; the slab, its use."
-    return OrderedDict(), threading.Lock(), [0], deque(), [None, SLAB]  # a forked process starts with none
+    """Decoded arrays by key, those used last at the end; a lock; their bytes; small arrays that were given up, by
+    shape; the slab and how much of it is used. A forked process starts with none."""
+    return OrderedDict(), threading.Lock(), [0], defaultdict(deque), [None, SLAB]
 
 
 def _remembered(key, make):
@@ -280,8 +281,8 @@ def _remembered(key, make):
         while held[0] > KEEP_BYTES and len(kept) > 1:
             old = kept.popitem(last=False)[1]
             held[0] -= old.nbytes
-            if isinstance(old.base, mmap.mmap) and len(spare) < 64:
-                spare.append(old)
+            if isinstance(old.base, mmap.mmap) and len(spare[old.shape]) < 64:
+                spare[old.shape].append(old)
     return made
 
 
@@ -290,15 +291,16 @@ def _room(shape):
 
     Small arrays are cut from slabs of their own. Among the other memory of the process they would leave holes
     that fit nothing: predicting a slide took up to 1 GB more."""
-    _, lock, _, spare, slab = _memory(os.getpid())
+    _, lock, _, given_up, slab = _memory(os.getpid())
     size = math.prod(shape)
     if size > SLAB // 16:
         return np.empty(shape, np.uint8)
     alone = np.ndarray(0, np.uint8)  # known to this function only
     with lock:
+        spare = given_up[shape]
         for _ in range(len(spare)):
             old = spare.popleft()
-            if old.shape == shape and sys.getrefcount(old) == sys.getrefcount(alone):
+            if sys.getrefcount(old) == sys.getrefcount(alone):
                 return old
             spare.append(old)
         if slab[1] + size > SLAB:

@@ -10,6 +10,8 @@ def forget():
     "No decoded tile is known any more; the memory they lay in stays, as the system's heap stays for the other readers."
     kept, lock, held, spare, _ = _memory(os.getpid())
     with lock:
-        spare.extend(pixels for pixels in kept.values() if isinstance(pixels.base, mmap))
+        for pixels in kept.values():
+            if isinstance(pixels.base, mmap):
+                spare[pixels.shape].append(pixels)
         kept.clear()
         held[0] = 0
