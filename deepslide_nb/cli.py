@@ -62,7 +62,7 @@ def full_disk(
         error = error.__cause__ or error.__context__
     return ""
 
-
+# %% ../nbs/20_cli.ipynb #74796f29
 def sentence(
     error: BaseException,
     out: Path | None = None,  # the folder that was written to
@@ -90,7 +90,7 @@ def sentence(
         return f"The memory is not enough ({text[:100]}): lower batch or workers, such as --set batch=8."
     return f"Unexpected {type(error).__name__}: {text or 'no message'} (set DEEPSLIDE_DEBUG=1 to see where)."
 
-
+# %% ../nbs/20_cli.ipynb #0d22c329
 @contextmanager
 def one_sentence(
     out: Path | None = None,  # the folder that is written to
@@ -176,7 +176,7 @@ def parse_set(
             raise typer.BadParameter(f"'{pair}' is not key=value", param_hint="--set")
     return {k.strip(): v.strip() for k, _, v in (p.partition("=") for p in pairs)}
 
-
+# %% ../nbs/20_cli.ipynb #c274b757
 @app.command()
 def run(
     slides: SlidesPath,
@@ -214,7 +214,7 @@ def finish(report: Path):
 
     typer.echo("\n".join([*result_lines(report.parent), f"Report: {report}"]))
 
-
+# %% ../nbs/20_cli.ipynb #79b9378f
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a run folder, or its model folder")],
@@ -345,7 +345,7 @@ def write_page(
     nbformat.write(notebook, folder / "view.ipynb")
     return folder / "view.ipynb"
 
-
+# %% ../nbs/20_cli.ipynb #2ef236d4
 def serve(
     notebook: Path,  # from `write_page`
     port: int,  # a free one
@@ -378,7 +378,7 @@ def serve(
         webbrowser.open(start.as_uri())
     server.start()
 
-
+# %% ../nbs/20_cli.ipynb #64cf3f59
 @app.command()
 def view(
     slide: Annotated[
@@ -532,7 +532,7 @@ def examine() -> list[dict]:  # part, state (ok, note, missing), found, what to 
     )
     return rows
 
-
+# %% ../nbs/20_cli.ipynb #6ddbc1e9
 @app.command()
 def doctor():
     "Is this machine ready? Versions, slide library, GPU, browser, disk."

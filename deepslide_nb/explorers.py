@@ -233,7 +233,7 @@ def _call(self: Panel, event, *arguments):
         for call in self._calls.get(event, ()):
             call(*arguments)
 
-
+# %% ../nbs/15_explorers.ipynb #1b31ad06
 @patch
 def _changed(self: Panel, change):
     with self._lock:
@@ -273,7 +273,7 @@ def pick(
         self.picked = {"section": section, "row": row}
         self._call("pick", section, row)
 
-
+# %% ../nbs/15_explorers.ipynb #8804dfe0
 @patch
 def press(
     self: Panel,
@@ -536,7 +536,7 @@ def _composed(self: TissueTuner):
     edge = self.mask if self.values["tissue"] == "otsu" else np.ones_like(self.mask)
     return _tuned_picture(self._steps.rgb, edge, self._pen, self._blur, boxes, self.slide.dimensions)
 
-
+# %% ../nbs/15_explorers.ipynb #99363735
 @patch
 def _sections(self: TissueTuner):
     "What the panel shows."
@@ -591,7 +591,7 @@ def _sections(self: TissueTuner):
         },
     ]
 
-
+# %% ../nbs/15_explorers.ipynb #2b870096
 @patch
 def picture(self: TissueTuner) -> Image.Image:  # RGB
     "The slide with its mask, labelled, for readers without a kernel."
@@ -836,7 +836,7 @@ def _setting(self: AggregationExplorer):
     amounts = {n: {c: v[f"{n} of {c}"] for c in others} if v["rule"] == "each" else v[n] for n in AMOUNT}
     return "threshold", {"background": v["background"], **amounts}
 
-
+# %% ../nbs/15_explorers.ipynb #753ec7e4
 @patch
 def _judged(self: AggregationExplorer, setting):
     "The slide predictions of a setting and their scores; those of the last four settings are kept."
@@ -916,7 +916,7 @@ def _sections(self: AggregationExplorer, setting):
         self._slide_section(),
     ]
 
-
+# %% ../nbs/15_explorers.ipynb #da001e5e
 @patch
 def _score_section(self: AggregationExplorer):
     keys = {
@@ -954,7 +954,7 @@ def _dot(self: AggregationExplorer, name):
         return "no evidence" if name is not None else ""
     return {"text": str(name), "color": class_colors(self._votes.classes).get(name, "#ffffff")}
 
-
+# %% ../nbs/15_explorers.ipynb #79539c1d
 @patch
 def _flip_section(self: AggregationExplorer):
     table = self.by_slide[self.by_slide["flips"]]
@@ -998,7 +998,7 @@ def _flip_section(self: AggregationExplorer):
         }
     )
 
-
+# %% ../nbs/15_explorers.ipynb #c05e7322
 @patch
 def _confusion_section(self: AggregationExplorer):
     matrix = confusion(
@@ -1026,7 +1026,7 @@ def _confusion_section(self: AggregationExplorer):
         "width": 6,
     }
 
-
+# %% ../nbs/15_explorers.ipynb #3084f1aa
 @patch
 def _roc_section(self: AggregationExplorer):
     lines, colors = [], class_colors(self._votes.classes)
@@ -1058,7 +1058,7 @@ def _roc_section(self: AggregationExplorer):
         "span": 3,
     }
 
-
+# %% ../nbs/15_explorers.ipynb #24a58fec
 @patch
 def _class_section(self: AggregationExplorer):
     keys = ["precision", "recall", "f1", "auc"]
@@ -1076,7 +1076,7 @@ def _class_section(self: AggregationExplorer):
         "row_heads": True,
     }
 
-
+# %% ../nbs/15_explorers.ipynb #d3335f00
 @patch
 def _slide_section(self: AggregationExplorer):
     table = self.by_slide

@@ -257,7 +257,7 @@ def labels_step(
     step(out, "labels", key, ["tiles.parquet"], work)
     return read_table(out / "tiles.parquet")
 
-
+# %% ../nbs/19_pipeline.ipynb #d81f8ef0
 def tile_classes(
     tiles: pd.DataFrame,  # labelled tiles
     slides: pd.DataFrame,  # with label and split
@@ -315,7 +315,7 @@ def rank() -> int:
     "The number of this process, where `accelerate launch` has started several; 0 for the first, or the only one."
     return int(os.environ.get("RANK", 0))
 
-
+# %% ../nbs/19_pipeline.ipynb #f6e10201
 def follow():
     "The part of every process but the first in a run: wait, and train with it if there is something to train."
     from deepslide_nb.training import told, train
@@ -392,7 +392,7 @@ def attention_step(
     step(out, "attention", key, ["attention_predictions.csv", "attention.parquet"], work)
     return read_table(out / "attention_predictions.csv")
 
-
+# %% ../nbs/19_pipeline.ipynb #bbab3f80
 def aggregate_step(
     predictions: pd.DataFrame,
     slides: pd.DataFrame,  # with split; those to learn from too
@@ -451,7 +451,7 @@ def check_folder(
         for unfinished in out.rglob(".part-*"):
             unfinished.unlink()
 
-
+# %% ../nbs/19_pipeline.ipynb #411c5b8a
 def finish(
     out: Path,
     slides: pd.DataFrame,
@@ -482,7 +482,7 @@ def finish(
     step(out, "report", key, ["report.html"], lambda _: write_report(out) and None)
     return out / "report.html"
 
-
+# %% ../nbs/19_pipeline.ipynb #3f7cf4fe
 def run(
     path,  # slides.csv, or a folder of class folders
     out,  # the run folder
@@ -526,7 +526,7 @@ def keep_lessons(
     write_table(learn[["slide_id", "patient_id", "label", "split"]], model / "slides.csv")
     write_table(predictions[predictions.slide_id.isin(learn.slide_id)], model / "predictions.parquet")
 
-
+# %% ../nbs/19_pipeline.ipynb #d9df2384
 def read_lessons(
     model: Path,  # the model's folder
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # slides, predictions; ids and patients marked, so that none is a new one's
@@ -690,7 +690,7 @@ def read_predictions(
     none = pd.DataFrame(columns=["slide_id", "x", "y", "size", *(f"prob_{c}" for c in columns), "label"])
     return none, table
 
-
+# %% ../nbs/19_pipeline.ipynb #12a2265e
 def evaluate(
     predictions,  # a run folder, predictions.parquet, or a CSV of tile or slide predictions
     path,  # slides.csv or a folder of class folders, with labels

@@ -168,7 +168,7 @@ def predict_there(model, *job):
     "`predict_one` on a worker of a cluster, with a copy of the network on the worker's GPU if it has one."
     return predict_one(copy.deepcopy(model).to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last), *job)
 
-
+# %% ../nbs/08_prediction.ipynb #f4b31db2
 def predict_slides(
     model: torch.nn.Module,  # from `load_model`
     meta: dict,  # from `load_model`
@@ -216,7 +216,7 @@ def predict_slides(
     parts = [t for t in done.values() if t is not None] or [predict_tiles(model, meta, None, tiles.iloc[:0])]
     return pd.concat(parts, ignore_index=True), pd.DataFrame(failures, columns=["slide_id", "error"])
 
-
+# %% ../nbs/08_prediction.ipynb #e44834b7
 def send_model(
     model: torch.nn.Module,
     client,  # a Dask `Client`

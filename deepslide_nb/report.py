@@ -146,7 +146,7 @@ def _agreement(by_slide, chosen, seed):
         found["minor"] = minor_agreement(chosen, first, seed=seed)
     return {k: table.to_dict("records") for k, table in found.items()}
 
-
+# %% ../nbs/18_report.ipynb #f8205cb1
 def _limits(result, truth):
     "Sentences on what limits the figures."
     notes = []
@@ -449,7 +449,7 @@ def _attention(out, settings):
     table = read_table(out / "attention.parquet")
     return table[["slide_id", "x", "y", "size"]].assign(attention=table[kinds[0]]).dropna(subset="attention")
 
-
+# %% ../nbs/18_report.ipynb #a53b88c6
 def make_figures(
     out: Path,  # the run folder, for its model's log
     slides: pd.DataFrame,
@@ -616,7 +616,7 @@ def slide_rows(
         rows.values(), key=lambda r: ("test valid train".find(r["split"]), r["truth"] or "", r["slide_id"])
     )
 
-
+# %% ../nbs/18_report.ipynb #ff824f4a
 def slide_pictures(
     made: list[dict],  # the slides of figures.json
     rows: dict[str, dict],  # slide_id -> row of `slide_rows`
@@ -726,7 +726,7 @@ def read_run(
             f"{out}: the run folder is damaged ({' '.join(str(e).split())}); run again with --resume."
         ) from e
 
-
+# %% ../nbs/18_report.ipynb #bad5004b
 def report_content(
     out: Path,  # the run folder
 ) -> dict:  # what the template shows
@@ -821,7 +821,7 @@ def _examples(made, figures, colors):
         groups.setdefault(t["label"], []).append(picture)
     return [{"name": name, "tiles": tiles} for name, tiles in groups.items()]
 
-
+# %% ../nbs/18_report.ipynb #50833246
 def _wrong(made, figures, colors):
     return [
         {
@@ -862,7 +862,7 @@ def _class_table(found, method):
     columns = ["class", "slides", "precision", "recall", "specificity", "F1", "AUC"]
     return {"caption": caption, "columns": columns, "rows": rows}
 
-
+# %% ../nbs/18_report.ipynb #752ca377
 def _comparison_table(metrics):
     "Methods in rows, metrics in columns, each with its interval."
     if not metrics["comparison"]:
@@ -898,7 +898,7 @@ def _pair_table(metrics):
     columns = ["method", "accuracy", "balanced accuracy", "macro AUC", "only one right", "p"]
     return {"caption": caption, "columns": columns, "rows": rows}
 
-
+# %% ../nbs/18_report.ipynb #ec568cd8
 def _agreement_table(metrics):
     "Each annotator against all the others."
     if not metrics["agreement"]:
@@ -934,7 +934,7 @@ def _settings_rows(settings):
         for k, v in values.items()
     ]
 
-
+# %% ../nbs/18_report.ipynb #bd8dfeae
 def _sentences(content, slides, metrics, made):
     "The sentences that lead the report's sections, and its table of contents."
     patients = slides.patient_id.nunique()

@@ -313,7 +313,7 @@ def fill(
         ImageDraw.Draw(im).polygon([tuple(p) for p in xy], fill=1)
     return np.array(im)
 
-
+# %% ../nbs/01_samples.ipynb #a2975592
 def tumour_regions(
     rng: np.random.Generator,
     tissue: np.ndarray,  # bool, 1 micron per pixel
@@ -422,7 +422,7 @@ def basal_row(
         rows.append(np.stack([x[first], y[first]], 1)[inside[first]])
     return np.concatenate(rows)
 
-
+# %% ../nbs/01_samples.ipynb #e23c941f
 def place_cells(
     rng: np.random.Generator,
     tissue: np.ndarray,  # bool, 1 micron per pixel
@@ -609,7 +609,7 @@ def round_patch(
     cx, cy = rng.uniform(0.2, 0.8, 2) * shape[::-1]
     return radius - np.hypot(x - cx, (y - cy) * rng.uniform(0.9, 1.1))
 
-
+# %% ../nbs/01_samples.ipynb #f4fe9b90
 def spoil(
     rng: np.random.Generator,
     rgb: np.ndarray,  # uint8 (rows, columns, 3), 0.5 microns per pixel
@@ -779,7 +779,7 @@ def _claim(folder, what):
     with whole_file(mark) as tmp:
         tmp.write_text(json.dumps(what))
 
-
+# %% ../nbs/01_samples.ipynb #f9e6d4be
 def make_samples(
     folder,  # where to; made if missing
     seed: int = 0,

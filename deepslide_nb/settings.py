@@ -78,7 +78,7 @@ def is_fast() -> bool:
 # %% ../nbs/00_settings.ipynb #f5010d9b
 Share = Field(ge=0, le=1)
 
-
+# %% ../nbs/00_settings.ipynb #476709e6
 class Settings(BaseModel):
     "All choices of a run: checked when made, frozen afterwards. `settings.ini` explains each key."
 

@@ -361,7 +361,7 @@ SHRINK_OFF = 2  # mean difference, of 255, that shrinking in the DCT domain may 
 class Doubt(Exception):
     "A stored tile is not what it should be; OpenSlide shall judge."
 
-
+# %% ../nbs/02_slides.ipynb #66228ad9
 class TiledSlide(WholeSlide):
     """A slide file whose stored JPEG tiles are decoded directly on those `direct` levels where OpenSlide agrees;
     of them, the levels in `shrinks` are shrunk while they are decoded."""

@@ -296,7 +296,7 @@ def _check_tables(tiles, slides):
     if not slides["slide_id"].is_unique:
         raise InputError("the slides table names a slide_id twice; give each slide its own.")
 
-
+# %% ../nbs/16_tile_browser.ipynb #6732d9d0
 class TileBrowser(Shown):
     """A table of tiles as pages of pictures, to be filtered, sorted, selected, relabelled and rejected.
 
@@ -406,7 +406,7 @@ def _find(self: TileBrowser):
         else:
             self.widget.page = 1  # which shows it
 
-
+# %% ../nbs/16_tile_browser.ipynb #658e729a
 @patch
 def _show(self: TileBrowser):
     "Send what stands on the page, without the pictures."
@@ -454,7 +454,7 @@ def filter(
         self.widget.filters = {column: _plain(value) for column, value in wanted.items()}
     return len(self._found)
 
-
+# %% ../nbs/16_tile_browser.ipynb #f809ef5a
 @patch
 def sort(
     self: TileBrowser,
@@ -518,7 +518,7 @@ def _corrected(self: TileBrowser, news):
         self.widget.undo, self.widget.message = self._corrections.last, news
         self._show()
 
-
+# %% ../nbs/16_tile_browser.ipynb #bebd7d2a
 @patch
 def relabel(
     self: TileBrowser,
@@ -603,7 +603,7 @@ def _receive(self: TileBrowser, widget, message, buffers):
     else:
         self._asked(self._act, message)
 
-
+# %% ../nbs/16_tile_browser.ipynb #6668482d
 @patch
 def _act(self: TileBrowser, message):
     "Do what a message says; `keys` are places in the table, None for the selected tiles."

@@ -380,7 +380,7 @@ def show_tissue(
     picture, legend = tissue_layer(tissue_mask(self.slide) if mask is None else mask)
     self._add("tissue mask", "picture", png_bytes(picture), legend, 0.6)
 
-
+# %% ../nbs/14_viewer.ipynb #96928150
 @patch
 def show_tiles(
     self: SlideViewer,
@@ -451,7 +451,7 @@ def _send_tile(self: SlideViewer, answer, place):
         answer["error"] = str(e)
     self.widget.send(answer, data)
 
-
+# %% ../nbs/14_viewer.ipynb #1f30d215
 @patch
 def pick(
     self: SlideViewer,

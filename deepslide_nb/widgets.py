@@ -98,7 +98,7 @@ def hidden_layers(
             viewer.show_values(times, "times", f"{name}, times an even share", cmap="magma")
             yield f"{name}, times an even share"
 
-
+# %% ../nbs/17_widgets.ipynb #765cc463
 def _of_slide(table, row):
     "The rows of one slide, or None where there are none."
     if table is None:
@@ -259,7 +259,7 @@ def map_picture(
 ALL = "all"
 COLUMNS = {"slide_id": "slide", "truth": "truth", "predicted": "prediction", "confidence": "confidence", "n_tiles": "tiles", "split": "split"}
 
-
+# %% ../nbs/17_widgets.ipynb #a1d983b1
 class PredictionBrowser(Shown):
     """Slides with truth, prediction and confidence; of the picked one the viewer with all layers and the tiles that tell
     most; of the picked tile its probabilities and, with a network, what spoke for a class.
@@ -394,7 +394,7 @@ def _show_list(self: PredictionBrowser):
                                "rows": rows, "marks": marks, "row_heads": True, "selectable": True, "picked": self._picked_row(), "width": 12,
                                "numeric": [k for k, c in enumerate(columns) if c in ("confidence", "n_tiles")]}]  # fmt: skip
 
-
+# %% ../nbs/17_widgets.ipynb #beda1ee1
 @patch
 def _list_row(self: PredictionBrowser, one, columns):
     "One line of the list."
@@ -508,7 +508,7 @@ def _show_pane(self: PredictionBrowser):
         sections = [self._gallery_section()]
     self.pane.sections = sections
 
-
+# %% ../nbs/17_widgets.ipynb #71272b56
 @patch
 def _gallery_section(self: PredictionBrowser):
     "The chosen gallery as a section."
@@ -543,7 +543,7 @@ def _pane_changed(self: PredictionBrowser, changed):
 def _pick_in_gallery(self: PredictionBrowser, number):
     self._go_to(self._galleries[self.pane.values["gallery"]].iloc[number])
 
-
+# %% ../nbs/17_widgets.ipynb #0f270a3b
 @patch
 def _show_tile(self: PredictionBrowser, tile):
     "Show the picked tile: picture, probabilities, room for the explanation."
@@ -608,7 +608,7 @@ def _explain(self: PredictionBrowser):
 def _tell(self: PredictionBrowser, text):
     self.pane.section("explanation", kind="text", text=text, tone="note", title="Explanation")
 
-
+# %% ../nbs/17_widgets.ipynb #955c9a6d
 @patch
 def _work(self: PredictionBrowser, number, before, pixels, method, target):
     "Make one explanation; what nobody waits for any more is given up."
