@@ -354,7 +354,7 @@ def check_quiz(quiz, known):
         if any(not a.get("feedback", "").strip() for a in answers):
             yield f"{where}: an answer without feedback"
         right = sum(bool(a.get("correct")) for a in answers)
-        texts = [q.get("question", "")] + [t for a in answers for t in (str(a.get("answer", "")), a.get("feedback", ""))]
+        texts = [re.sub(r"`[^`]*`", "", t) for t in [q.get("question", "")] + [t for a in answers for t in (str(a.get("answer", "")), a.get("feedback", ""))]]
         if any(re.search(r"<[a-zA-Z/]|\$|\\\(|\*\*", t) for t in texts):
             yield f"{where}: plain text only, no HTML, LaTeX or Markdown"
         if q.get("type") == "numeric":

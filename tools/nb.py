@@ -47,13 +47,14 @@ def slim_png(data, colours=192):
 
 
 def slim(nb):
-    "Drop progress bars and warnings on stderr from the outputs, keep the picture of a widget, shrink the pictures."
+    "Drop progress bars and warnings on stderr from the outputs, keep the picture or text of a widget, shrink the pictures."
     for cell in nb.cells:
         kept = []
         for o in cell.get("outputs", []):
             data = o.get("data", {})
             is_widget = data.pop("application/vnd.jupyter.widget-view+json", None) is not None
-            if o.get("name") == "stderr" or is_widget and "image/png" not in data:
+            nameless = re.fullmatch(r"\w+\(.*\)", data.get("text/plain", ""), re.S)  # of a widget: nothing to read
+            if o.get("name") == "stderr" or is_widget and nameless and "image/png" not in data:
                 continue
             if "image/png" in data:
                 data["image/png"] = slim_png(data["image/png"])
