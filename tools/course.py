@@ -27,7 +27,7 @@ NBS, BUILD, GUIDE = ROOT / "nbs", ROOT / "build" / "exercises", ROOT / "docs" / 
 LESSON = re.compile(r"\d\d_\w+")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
-SOLUTION = re.compile(rf"^([ \t]*){BEGIN}(?:: *(.*))?\n(.*?)^[ \t]*{END}[^\n]*$", re.M | re.S)
+SOLUTION = re.compile(rf"^([ \t]*){BEGIN}(?:: *([^\n]*))?\n(.*?)^[ \t]*{END}[^\n]*$", re.M | re.S)
 SECRET = re.compile(rf"^[ \t]*{HIDDEN[0]}\n.*?^[ \t]*{HIDDEN[1]}[^\n]*\n?", re.M | re.S)
 TASK = re.compile(r"\*Outcomes? ([\d, ]+) · (complete|apply|investigate) · (\d+) points?\*$")
 HINT = "Your code here. The hints above lead to it."
@@ -146,6 +146,13 @@ def build(args):
             nbformat.write(make(nb), folder / path.name)
             made[stem, kind] = folder / path.name
     return made
+
+
+def secrets(nb):
+    "Lines of solutions and hidden tests that students must not find anywhere: those of some length."
+    regions = [m[3] for c in nb.cells for m in SOLUTION.finditer(c.source)] + [m[0] for c in nb.cells for m in SECRET.finditer(c.source)]
+    lines = {line.strip() for region in regions for line in region.split("\n")}
+    return {line for line in lines if len(line) > 12 and not line.startswith("###")}
 
 
 # ---- trial runs -------------------------------------------------------------------------------------------------------
@@ -439,7 +446,9 @@ def pages(_):
 
 def times(args):
     "Run the lessons, one after the other, and write how long each took."
-    kept = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
+    kept = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {"cores": os.cpu_count(), "lessons": {}}
+    if kept["cores"] != os.cpu_count():
+        sys.exit(f"the times were measured on {kept['cores']} cores, this machine has {os.cpu_count()}: delete {TIMES.name} and measure all.")
     if os.environ.get("DEEPSLIDE_FAST"):
         sys.exit("DEEPSLIDE_FAST is set: these would not be the times of a student.")
     for path in names(args):
@@ -447,9 +456,9 @@ def times(args):
         seconds = run(nb, NBS)
         if wrong := [e for c in nb.cells if (e := error_of(c))]:
             sys.exit(f"{path.stem}: {wrong[0]}")
-        kept[path.stem] = {"seconds": round(seconds), "date": date.today().isoformat()}
+        kept["lessons"][path.stem] = {"seconds": round(seconds), "date": date.today().isoformat()}
         print(path.stem, round(seconds), "s", flush=True)
-        TIMES.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", encoding="utf-8")
+        TIMES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (ROOT / "docs" / "run_times.md").write_text(time_page(kept), encoding="utf-8")
 
 
@@ -460,13 +469,13 @@ def time_page(kept):
     "Markdown: minutes told by the lessons, seconds measured."
     lines = [MADE.format("times") + "# Run times", "",
              f"How long each lesson takes. Reading and exercises are estimates of the authors, told in the lessons. The run was measured: all cells "
-             f"from a fresh kernel on {os.cpu_count()} cores without a GPU, what earlier lessons make (slides, classifier) made before.", "",
+             f"from a fresh kernel on {kept['cores']} cores without a GPU, what earlier lessons make (slides, classifier) made before.", "",
              "| lesson | reading, minutes | exercises, minutes | run, seconds | measured |", "|---|--:|--:|--:|---|"]  # fmt: skip
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
-    for stem, one in sorted(kept.items()):
+    for stem, one in sorted(kept["lessons"].items()):
         reading, doing = told.get(stem, ("", ""))
         lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {one['seconds']} | {one['date']} |")
-    total = sum(t[0] for t in told.values() if t[0]), sum(t[1] for t in told.values() if t[1]), sum(o["seconds"] for o in kept.values())
+    total = sum(t[0] for t in told.values() if t[0]), sum(t[1] for t in told.values() if t[1]), sum(o["seconds"] for o in kept["lessons"].values())
     return "\n".join([*lines, f"| all | {total[0]} | {total[1]} | {total[2]} | |"]) + "\n"
 
 
