@@ -1,0 +1,38 @@
+"""The site: python docs/build.py [--out docs/_build] [LESSON ...]
+
+Stages the pages, builds them with Sphinx (a warning is an error), makes the slides, and checks every page. Fetches reveal.js
+from the npm registry once; else nothing comes from the network."""
+import argparse
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=HERE / "_build", help="the folder to write")
+    parser.add_argument("--jobs", default="2", help="processes of Sphinx")
+    parser.add_argument("lessons", nargs="*", help="only these, to look at while writing (links to others are then broken)")
+    args = parser.parse_args()
+
+    import check
+    import slides
+    import stage
+    from sphinx.cmd.build import main as sphinx
+
+    site = args.out / "html"
+    stage.make(args.out / "stage", args.lessons)
+    wrong = sphinx(["-W", "--keep-going", "-q", "-j", args.jobs, "-b", "html", "-c", str(HERE), "-d", str(args.out / "doctrees"),
+                    str(args.out / "stage"), str(site)])  # fmt: skip
+    slides.make(site / "slides", args.lessons)
+    problems = check.problems(site)
+    print("\n".join(problems), file=sys.stderr)
+    if wrong or problems:
+        sys.exit("the site has faults, see above")
+    print(f"{site / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
