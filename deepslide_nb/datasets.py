@@ -315,7 +315,7 @@ def tile_stats(
     where = where.sample(min(len(where), STATS_TILES), random_state=0).sort_values(["slide_id", "y", "x"])
     key = hashlib.sha256(where.to_csv(index=False).encode() + str(px).encode()).hexdigest()
     if cache and Path(cache).exists():
-        known = json.loads(Path(cache).read_text())
+        known = json.loads(Path(cache).read_text(encoding="utf-8"))
         if known["key"] == key:
             return known["mean"], known["std"]
     reader = TileReader(slides, px)

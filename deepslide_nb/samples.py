@@ -765,7 +765,7 @@ def _make_one(folder, seed, number, row):
 def _claim(folder, what):
     "Write down what the folder is for; samples of an older look give way, anything else is refused."
     mark = folder / "samples.json"
-    held = json.loads(mark.read_text()) if mark.exists() else None
+    held = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
     if held is None and (folder / "slides.csv").exists():
         raise InputError(f"{folder}: there is a slides.csv that was not made here; name another folder.")
     if held == what:
@@ -777,7 +777,7 @@ def _claim(folder, what):
         for part in ("slides", "annotations"):
             shutil.rmtree(folder / part, ignore_errors=True)
     with whole_file(mark) as tmp:
-        tmp.write_text(json.dumps(what))
+        tmp.write_text(json.dumps(what), encoding="utf-8")
 
 # %% ../nbs/01_samples.ipynb #f9e6d4be
 def make_samples(
