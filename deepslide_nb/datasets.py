@@ -323,7 +323,7 @@ def tile_stats(
     mean, std = pixel_stats(reader.array(*row) for row in rows)
     if cache:
         with whole_file(cache) as tmp:
-            tmp.write_text(json.dumps({"key": key, "mean": mean, "std": std}))
+            tmp.write_text(json.dumps({"key": key, "mean": mean, "std": std}), encoding="utf-8")
     return mean, std
 
 # %% ../nbs/06_datasets.ipynb #f42260cb
