@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BUNDLE := deepslide_nb/static/sources.sha256
 
-.PHONY: help install demo test lab bench bench-reader export
+.PHONY: help install demo test lab course docs grade-demo bench bench-reader export
 help:
 	@echo "make demo    the whole way on synthetic sample slides; ends with the path of the report"
 	@echo "make test    all tests: lessons from fresh kernels, package, command line, report in a browser"
 	@echo "make lab     JupyterLab on the lessons"
+	@echo "make course  the exercises: students', solution and nbgrader editions in build/exercises"
+	@echo "make docs    the site with lessons, exercises, guide, API and slides in docs/_build/html"
+	@echo "make grade-demo   release, collect, grade and feedback on synthetic submissions"
 	@echo "make bench   speed and memory against the limits; writes tests/bench/results.md (some 20 minutes)"
 	@echo "make bench-reader BENCH_SLIDE=FILE   the tile reader alone, on a slide of yours"
 	@echo "make export  package, notebooks and README.md brought in step with nbs/ (after editing a lesson)"
@@ -34,6 +37,15 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+course: $(INSTALLED)
+	$(BIN)/python tools/course.py build
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/build.py
+
+grade-demo: $(INSTALLED)
+	$(BIN)/python tools/grade_demo.py
 
 bench: $(INSTALLED)
 	$(BIN)/python tests/bench/run.py $(BENCH_SLIDE)
