@@ -108,14 +108,14 @@ def main():
         path = Path(sys.argv[1] if len(sys.argv) > 1 else Path(folder) / "pyramid.tif")
         if len(sys.argv) < 2:
             make_pyramid(path, samples.iloc[0])
-        for px, mpp, most in (96, 1.0, 400), (224, 0.5, 96):
+        for px, mpp, most in (96, 1.0, 1200), (224, 0.5, 300):
             settings = load_settings(tile_px=px, mpp=mpp, tiles_per_slide=0)
             with open_slide(path) as slide:
                 own = slide_tiles(slide, "s", settings)
-                own = own.iloc[len(own) // 3 :].head(most * (10 if GPU else 1))
+                own = own.head(most * (10 if GPU else 1))
                 compare("JPEG pyramid" if len(sys.argv) < 2 else path.stem, [slide], [own], px)
             if px == 96 and len(sys.argv) < 2:
-                chosen = [open_slide(p) for p in samples["path"].iloc[::12]]
+                chosen = [open_slide(p) for p in samples["path"].iloc[::3]]
                 parts = [slide_tiles(s, "s", settings) for s in chosen]
                 compare(f"{len(chosen)} sample slides", chosen, [pd.DataFrame(p) for p in parts], px)
 
