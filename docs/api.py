@@ -115,13 +115,13 @@ def arguments(node):
 
 
 def signature(node):
-    "What stands between the parentheses, and the type behind the arrow."
+    "What stands between the parentheses, without types, which the table has, and the type behind the arrow."
     shown, stars = [], False
     names = {f"{p.arg}" for p in node.args.kwonlyargs}
-    for name, its, default in arguments(node):
+    for name, _, default in arguments(node):
         if name in names and not stars and not node.args.vararg:
             shown, stars = [*shown, "*"], True
-        shown.append(name + (f": {its}" if its else "") + (f" = {default}" if default else ""))
+        shown.append(name + (f"={default}" if default else ""))
     returns = type_of(node.returns)
     return f"({', '.join(shown)})" + (f" -> {returns}" if returns else "")
 

@@ -3,6 +3,7 @@
 Stages the pages, builds them with Sphinx (a warning is an error), makes the slides, and checks every page. Fetches reveal.js
 from the npm registry once; else nothing comes from the network."""
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main():
     from sphinx.cmd.build import main as sphinx
 
     site = args.out / "html"
+    shutil.rmtree(site, ignore_errors=True)
     stage.make(args.out / "stage", args.lessons)
     wrong = sphinx(["-W", "--keep-going", "-q", "-j", args.jobs, "-b", "html", "-c", str(HERE), "-d", str(args.out / "doctrees"),
                     str(args.out / "stage"), str(site)])  # fmt: skip

@@ -10,7 +10,6 @@ language = "en"
 extensions = ["myst_nb"]
 root_doc = "index"
 exclude_patterns = ["downloads"]
-maximum_signature_line_length = 90
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
@@ -23,6 +22,7 @@ html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_title = "deepslide_nb"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]

@@ -22,7 +22,7 @@ from pygments.formatters import HtmlFormatter  # noqa: E402
 
 SLIDES = HERE / "slides"
 REVEAL = SLIDES / "node_modules" / "reveal.js"
-ASSETS = [REVEAL / "dist/reveal.js", REVEAL / "dist/reveal.css", REVEAL / "dist/plugin/notes.js", REVEAL / "LICENSE", SLIDES / "deck.js"]
+ASSETS = [REVEAL / "dist/reveal.js", REVEAL / "dist/reveal.css", REVEAL / "dist/plugin/notes.js", REVEAL / "LICENSE", SLIDES / "deck.js", HERE / "_static" / "icon.svg"]
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").use(dollarmath_plugin, renderer=lambda tex, how: tex2mathml(tex, how["display_mode"]))
 STYLE = "xcode"
 

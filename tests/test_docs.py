@@ -72,7 +72,7 @@ def test_reference_is_whole(built):
         missing = [n for n in module.own if f'id="deepslide_nb.{module.name}.{n}"' not in page]
         assert not missing, f"{module.name}: {missing}"
     page = (built.html / "docs" / "api" / "slides.html").read_text(encoding="utf-8")
-    assert 'id="deepslide_nb.slides.Slide.region"' in page
+    assert 'id="deepslide_nb.slides.Slide.thumbnail"' in page
     page = (built.html / "docs" / "api" / "tissue.html").read_text(encoding="utf-8")
     assert "the tile is kept when more points than this are purple" in page  # a docment
     assert 'href="../../nbs/03_tissue.html#deepslide-s-purple-rule"' in page
