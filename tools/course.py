@@ -194,6 +194,8 @@ def try_student(nb, folder):
         lost = re.search(r"name '(\w+)' is not defined", text)
         if kind == "tests" and not name:
             wrong.append(f"cell {i}: these tests pass although nothing is done")
+        elif kind == "tests" and name == "AssertionError":  # the stub gave the name a value for the test to speak of
+            continue
         elif name and name != "NotImplementedError" and not (lost and lost[1] in bound):
             wrong.append(f"cell {i}: {name}: {text}")
     return wrong
