@@ -194,12 +194,12 @@ def _choices(self: Quiz, question, tries, solved):
     rows, marks = [], []
     for a in question["answers"]:
         told = solved or a["answer"] in chosen
-        verdict = ("right: " if a.get("correct") else "wrong: ") if told else ""
-        rows.append([a["answer"], {"text": verdict + a["feedback"], "bold": bool(told and a.get("correct"))} if told else ""])
+        right = bool(a.get("correct"))
+        rows.append([a["answer"], {"text": "right" if right else "wrong", "bold": right}, a["feedback"]] if told else [a["answer"], "", ""])
         marks.append("wrong" if a["answer"] in chosen and not a.get("correct") else None)
     one = question["type"] == "multiple_choice"
     title = "Click the right answer" if one else "What each choice says"
-    return {"name": "choices", "kind": "table", "title": title, "columns": ["answer", "why"], "rows": rows, "marks": marks, "selectable": one, "width": 12}
+    return {"name": "choices", "kind": "table", "title": title, "columns": ["answer", "verdict", "why"], "rows": rows, "marks": marks, "selectable": one, "width": 12}
 
 
 @patch
