@@ -48,7 +48,7 @@ grade-demo: $(INSTALLED)
 	$(BIN)/python tools/grade_demo.py
 
 bench: $(INSTALLED)
-	$(BIN)/python tests/bench/run.py $(BENCH_SLIDE)
+	$(BIN)/python tests/bench/run.py $(if $(BENCH_SLIDE),--slide $(BENCH_SLIDE))
 
 bench-reader: $(INSTALLED)
 	$(BIN)/python tests/bench/bench_reader.py $(BENCH_SLIDE)

@@ -1,10 +1,14 @@
 """All benches of speed and memory, one after another; what they found goes to tests/bench/results.md.
 
-    python tests/bench/run.py [SLIDE]        or `make bench`; the slide is for bench_reader.py
+    python tests/bench/run.py [--only NAME ...] [--slide SLIDE]        or `make bench`; the slide is for bench_reader.py
+
+`--only memory training` runs these alone; what the others found before stays in the results, with its date.
 
 A bench is a program whose lines `ratio NAME VALUE` (or `ratio VALUE`) are its results. One that fails is listed with
 its last line, the others still run, and the exit code is 1."""
 
+import argparse
+import json
 import os
 import platform
 import re
@@ -34,8 +38,6 @@ def machine() -> dict[str, str]:
     installed = {d.name.lower(): d.version for d in metadata.distributions()}
     versions = ", ".join(f"{n} {installed[n]}" for n in names if n in installed)
     return {
-        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "commit": commit(),
         "processor": f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB",
         "GPU": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "versions": f"Python {platform.python_version()}, {versions}, libjpeg-turbo {features.version('libjpeg_turbo')} in Pillow",
@@ -59,7 +61,8 @@ def bench(name: str, arguments: list[str]) -> dict:
         for line in process.stdout:
             print(line, end="", flush=True)
             said.append(line.rstrip().replace(f"{ROOT}{os.sep}", ""))
-    return {"name": name, "said": said, "code": process.returncode, "minutes": (time.time() - start) / 60}
+    minutes = round((time.time() - start) / 60, 1)
+    return {"name": name, "said": said, "code": process.returncode, "minutes": minutes, "date": f"{datetime.now():%Y-%m-%d %H:%M}", "commit": commit()}
 
 
 def page(about: dict, done: list[dict]) -> str:
@@ -74,7 +77,7 @@ def page(about: dict, done: list[dict]) -> str:
         for found in filter(None, map(RATIO.fullmatch, one["said"])):
             lines.append(f"| {one['name']} | {cell(found[1] or one['name'])} | {found[2]} |")
     for one in done:
-        title = f"bench_{one['name']}.py, {one['minutes']:.1f} min" + (f", exit code {one['code']}" if one["code"] else "")
+        title = f"bench_{one['name']}.py, {one['date']}, commit {one['commit']}, {one['minutes']:.1f} min" + (f", exit code {one['code']}" if one["code"] else "")
         lines += ["", f"<details><summary>{title}</summary>", "", "````text", *one["said"], "````", "", "</details>"]
     return "\n".join(lines) + "\n"
 
@@ -83,12 +86,27 @@ def cell(text: str) -> str:
     return text.strip().replace("|", "\\|")
 
 
-if __name__ == "__main__":
-    about, done = machine(), []
-    for name in BENCHES:
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=BENCHES, default=BENCHES, help="run these alone")
+    parser.add_argument("--slide", help="for bench_reader.py, in the place of its own slides")
+    args = parser.parse_args()
+    kept = HERE / "results.json"
+    about = machine()
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() and len(args.only) < len(BENCHES) else {"machine": about, "done": []}
+    if known["machine"] != about:
+        sys.exit(f"the other results in {kept.name} are of another machine or other versions: run all benches.")
+    done = {one["name"]: one for one in known["done"]}
+    for name in args.only:
         print(f"\n== bench_{name}.py", flush=True)
-        done.append(bench(name, sys.argv[1:] if name == "reader" else []))
-        (HERE / "results.md").write_text(page(about, done), encoding="utf-8")
-    failed = [one["name"] for one in done if one["code"]]
+        done[name] = bench(name, [args.slide] if name == "reader" and args.slide else [])
+        order = [done[n] for n in BENCHES if n in done]
+        kept.write_text(json.dumps({"machine": about, "done": order}, indent=1) + "\n", encoding="utf-8")
+        (HERE / "results.md").write_text(page(about, order), encoding="utf-8")
+    failed = [name for name in args.only if done[name]["code"]]
     print(f"\nResults: {HERE / 'results.md'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
