@@ -26,7 +26,7 @@ def main():
     site = args.out / "html"
     shutil.rmtree(site, ignore_errors=True)
     stage.make(args.out / "stage", args.lessons)
-    wrong = sphinx(["-W", "--keep-going", "-q", "-j", args.jobs, "-b", "html", "-c", str(HERE), "-d", str(args.out / "doctrees"),
+    wrong = sphinx(["-W", "--keep-going", "-q", "-E", "-j", args.jobs, "-b", "html", "-c", str(HERE), "-d", str(args.out / "doctrees"),
                     str(args.out / "stage"), str(site)])  # fmt: skip
     slides.make(site / "slides", args.lessons)
     problems = check.problems(site)

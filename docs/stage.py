@@ -4,6 +4,7 @@ Lessons and exercises are changed a little: comments that steer nbdev go, `#| fi
 exported gets a badge, the quiz stands open, exercises are the students' edition."""
 import html
 import json
+import os
 import re
 import shutil
 import sys
@@ -19,6 +20,7 @@ import course  # noqa: E402
 STEER = re.compile(r"#\|\s*([\w-]+):?\s*(.*)")
 QUIZ = re.compile(r"""Quiz\(["'](quizzes/\w+\.json)["']\)""")
 LINK = re.compile(r"(\]\()((?!https?:|mailto:|#)[^)\s]+)(\))")
+FOLDERS = {"nbs/exercises": "docs/exercises.md", "nbs/quizzes": "docs/lessons.md", "nbs": "docs/lessons.md", "docs/guide": "docs/guide/index.md"}
 PAGES = ["docs/lessons", "docs/exercises", "docs/guide/index", "docs/glossary", "docs/places", "docs/run_times", "docs/api/index"]
 
 
@@ -80,7 +82,10 @@ def shown(cell, folder=ROOT / "nbs"):
 
 
 def link(m):
-    "A link of a lesson, on the site: the front page is README.md's, a module's source is its page of the reference."
+    "A link of a lesson, on the site: a folder is its list of pages, the front page is README.md's, a module its page of the reference."
+    up, folder = re.fullmatch(r"((?:\.\./)*)(.*?)/?", m[2]).groups()
+    if folder in FOLDERS:
+        return m[1] + up + FOLDERS[folder] + m[3]
     goal = re.sub(r"(^|/)index\.ipynb", r"\1../index.md", m[2])
     goal = re.sub(r"(^|/)README\.md", r"\1index.md", goal)
     return m[1] + re.sub(r"deepslide_nb/(\w+)\.py$", r"docs/api/\1.md", goal) + m[3]
@@ -117,7 +122,7 @@ class Stage:
     "A folder that holds what is put into it and nothing else; files that stay the same are not touched."
 
     def __init__(self, folder):
-        self.folder, self.kept = Path(folder), set()
+        self.folder, self.kept = Path(folder).resolve(), set()
 
     def put(self, name, content):
         "Write text, a notebook or bytes."
@@ -140,10 +145,10 @@ class Stage:
         for path in [p for p in self.kept if p.suffix in (".md", ".ipynb") and "downloads" not in p.parts]:
             content = path.read_text(encoding="utf-8")
             texts = [c.source for c in nbformat.reads(content, 4).cells if c.cell_type == "markdown"] if path.suffix == ".ipynb" else [content]
-            for goal in (m[2].split("#")[0] for t in texts for m in LINK.finditer(t)):
-                staged = (path.parent / goal).resolve()
-                source = ROOT / staged.relative_to(self.folder.resolve()) if staged.is_relative_to(self.folder.resolve()) else None
-                if source and staged not in {p.resolve() for p in self.kept} and source.is_file() and source.suffix not in (".md", ".ipynb"):
+            for goal in {m[2].split("#")[0] for t in texts for m in LINK.finditer(t)}:
+                staged = Path(os.path.normpath(path.parent / goal))
+                source = ROOT / os.path.relpath(staged, self.folder)
+                if staged not in self.kept and source.is_file() and source.suffix not in (".md", ".ipynb"):
                     self.put(source.relative_to(ROOT), source.read_bytes())
 
     def tidy(self):
