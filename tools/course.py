@@ -472,11 +472,11 @@ def times(args):
     if os.environ.get("DEEPSLIDE_FAST"):
         sys.exit("DEEPSLIDE_FAST is set: these would not be the times of a student.")
     for path in names(args):
-        nb = read(path)
+        nb, load = read(path), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         seconds = run(nb, NBS)
         if wrong := [e for c in nb.cells if (e := error_of(c))]:
             sys.exit(f"{path.stem}: {wrong[0]}")
-        kept["lessons"][path.stem] = {"seconds": round(seconds), "date": date.today().isoformat()}
+        kept["lessons"][path.stem] = {"seconds": round(seconds), "date": date.today().isoformat(), "load": round(load, 1)}
         print(path.stem, round(seconds), "s", flush=True)
         TIMES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (ROOT / "docs" / "run_times.md").write_text(time_page(kept), encoding="utf-8")
@@ -489,14 +489,15 @@ def time_page(kept):
     "Markdown: minutes told by the lessons, seconds measured."
     lines = [MADE.format("times") + "# Run times", "",
              f"How long each lesson takes. Reading and exercises are estimates of the authors, told in the lessons. The run was measured: all cells "
-             f"from a fresh kernel on {kept['cores']} cores without a GPU, what earlier lessons make (slides, classifier) made before.", "",
-             "| lesson | reading, minutes | exercises, minutes | run, seconds | measured |", "|---|--:|--:|--:|---|"]  # fmt: skip
+             f"from a fresh kernel on {kept['cores']} cores without a GPU, what earlier lessons make (slides, classifier) made before. "
+             "Other load is how many other programs kept the machine busy when the run began: at 0 the figure holds for an idle laptop, at 2 it is up to twice too high.", "",
+             "| lesson | reading, minutes | exercises, minutes | run, seconds | other load | measured |", "|---|--:|--:|--:|--:|---|"]  # fmt: skip
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
     for stem, one in sorted(kept["lessons"].items()):
         reading, doing = told.get(stem, ("", ""))
-        lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {one['seconds']} | {one['date']} |")
+        lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {one['seconds']} | {one['load']:.1f} | {one['date']} |")
     total = sum(t[0] for t in told.values() if t[0]), sum(t[1] for t in told.values() if t[1]), sum(o["seconds"] for o in kept["lessons"].values())
-    return "\n".join([*lines, f"| all | {total[0]} | {total[1]} | {total[2]} | |"]) + "\n"
+    return "\n".join([*lines, f"| all | {total[0]} | {total[1]} | {total[2]} | | |"]) + "\n"
 
 
 if __name__ == "__main__":
