@@ -86,7 +86,7 @@ def answers(
         if k % 64 == 0:
             give_back()
 
-
+# %% ../nbs/08_prediction.ipynb #41aba028
 def give_back() -> None:
     """Give memory that was freed back to the system, where the C library is glibc; elsewhere nothing is done.
 

@@ -161,11 +161,11 @@ def test_pages_in_a_browser(built, chromium, tmp_path, width, scheme):
         page.emulate_media(color_scheme=scheme)
         for name in ("index", "nbs/03_tissue", "nbs/exercises/03_tissue", "docs/api/tissue"):
             page.goto(f"{address}/{name}.html")
-            page.wait_for_load_state("networkidle")
+            page.wait_for_load_state("load")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
-            for details in page.locator("article details").all():
-                details.evaluate("d => { d.open = true; }")
-            lab.check_accessible(page, "article")
+            page.evaluate("document.querySelectorAll('article details').forEach((d) => { d.open = true; })")
+            if (width, scheme) in ((1280, "light"), (400, "dark")):  # slow; colours and widths have been seen then
+                lab.check_accessible(page, "article")
             lab.keep_shot(page, tmp_path, f"site_{name.replace('/', '_')}_{width}_{scheme}")
 
 
