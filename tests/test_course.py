@@ -68,8 +68,8 @@ def test_editions(path):
         elif kind == "tests":
             hidden = cell.source.partition(course.HIDDEN[0])[2].partition(course.HIDDEN[1])[0].strip()
             assert hidden and hidden not in student.source and hidden in solved.source
-            assert student.source and student.source in cell.source
-            assert not [line for line in hidden.split("\n") if len(line) > 12 and line in student.source.split("\n")]
+            visible = cell.source.partition(course.HIDDEN[0])[0] + cell.source.partition(course.HIDDEN[1])[2]
+            assert student.source.strip() and student.source.split() == visible.split()
         elif kind == "answer":
             assert student.source == "*Your answer here.*"
         else:
