@@ -95,9 +95,9 @@ def test_generated_pages_are_in_step():
 
 
 def test_run_times_are_in_step():
-    "docs/run_times.md is made of the measured times, and every lesson has one."
+    "docs/run_times.md is made of the measured times; a lesson that was not measured says so."
     kept = json.loads(course.TIMES.read_text(encoding="utf-8"))
-    assert sorted(kept["lessons"]) == LESSONS
+    assert set(kept["lessons"]) <= set(LESSONS)
     written = (ROOT / "docs" / "run_times.md").read_text(encoding="utf-8")
     assert written == course.time_page(kept)
 

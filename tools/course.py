@@ -479,7 +479,7 @@ def times(args):
         kept["lessons"][path.stem] = {"seconds": round(seconds), "date": date.today().isoformat(), "load": round(load, 1)}
         print(path.stem, round(seconds), "s", flush=True)
         TIMES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (ROOT / "docs" / "run_times.md").write_text(time_page(kept), encoding="utf-8")
+        (ROOT / "docs" / "run_times.md").write_text(time_page(kept), encoding="utf-8")
 
 
 TIMES = ROOT / "docs" / "run_times.json"
@@ -493,9 +493,10 @@ def time_page(kept):
              "Other load is how many other programs kept the machine busy when the run began: at 0 the figure holds for an idle laptop, at 2 it is up to twice too high.", "",
              "| lesson | reading, minutes | exercises, minutes | run, seconds | other load | measured |", "|---|--:|--:|--:|--:|---|"]  # fmt: skip
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
-    for stem, one in sorted(kept["lessons"].items()):
-        reading, doing = told.get(stem, ("", ""))
-        lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {one['seconds']} | {one['load']:.1f} | {one['date']} |")
+    for stem, (reading, doing) in told.items():
+        one = kept["lessons"].get(stem)
+        measured = f"{one['seconds']} | {one['load']:.1f} | {one['date']}" if one else "| | not measured yet"
+        lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {measured} |")
     total = sum(t[0] for t in told.values() if t[0]), sum(t[1] for t in told.values() if t[1]), sum(o["seconds"] for o in kept["lessons"].values())
     return "\n".join([*lines, f"| all | {total[0]} | {total[1]} | {total[2]} | | |"]) + "\n"
 
