@@ -30,9 +30,8 @@ def main():
                     str(args.out / "stage"), str(site)])  # fmt: skip
     slides.make(site / "slides", args.lessons)
     problems = check.problems(site)
-    print("\n".join(problems), file=sys.stderr)
     if wrong or problems:
-        sys.exit("the site has faults, see above")
+        sys.exit("\n".join([*problems, "the site has faults, see above"]))
     print(f"{site / 'index.html'}")
 
 
