@@ -232,4 +232,4 @@ def _ipython_display_(self: Quiz):
     bundle = self.widget._repr_mimebundle_()
     data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
     lines = [f"{n}. {q['question']}" for n, q in enumerate(self.questions, 1)]
-    display({**data, "text/plain": "\n".join(lines)}, metadata=about, raw=True)
+    display({**data, "text/plain": "\n".join(lines)}, metadata={**about, "keep_text": True}, raw=True)
