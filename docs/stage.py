@@ -111,10 +111,16 @@ def exercise(path):
     return nb
 
 
-def title_of(path):
-    "As the lists name a notebook: its number and its title."
-    title = nbformat.read(path, 4).cells[0].source.split("\n")[0].removeprefix("# ").removeprefix("Exercises: ")
-    return f"{path.stem[:2]} {title}"
+def listing(title, place, paths):
+    "Markdown: a list of notebooks by number and title, with what each says of itself."
+    lines, names = [], []
+    for path in paths:
+        head = nbformat.read(path, 4).cells[0].source.split("\n")
+        name = f"{path.stem[:2]} {head[0].removeprefix('# ').removeprefix('Exercises: ')}"
+        lines.append([f"[{name}]({place}{path.name})", " ".join(head[1:]).strip(" >").replace("|", "\\|"), f'<a href="../slides/{path.stem}.html">slides</a>'])
+        names.append(f"{name} <{place}{path.stem}>")
+    columns = ["lesson", "what it is about", "lecture"] if title == "Lessons" else ["exercises", "what they are about"]
+    return f"# {title}\n\n{api.rows(columns, [line[: len(columns)] for line in lines])}\n{toctree(names)}"
 
 
 # ---- files ------------------------------------------------------------------------------------------------------------
@@ -186,9 +192,8 @@ def make(folder, stems=()):
     for path in done:
         stage.put(f"nbs/exercises/{path.name}", exercise(path))
         stage.put(f"downloads/{path.name}", nbformat.writes(course.student(nbformat.read(path, 4))).encode())
-    lists = {"lessons": ("Lessons", "../nbs/", paths), "exercises": ("Exercises", "../nbs/exercises/", done)}
-    for name, (title, place, those) in lists.items():
-        stage.put(f"docs/{name}.md", "\n".join([f"# {title}", "", "```{toctree}", ":maxdepth: 1", "", *(f"{title_of(p)} <{place}{p.stem}>" for p in those), "```", ""]))
+    stage.put("docs/lessons.md", listing("Lessons", "../nbs/", paths))
+    stage.put("docs/exercises.md", listing("Exercises", "../nbs/exercises/", done))
     for name, page in api.pages():
         stage.put(f"docs/api/{name}.md", page)
     for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guide").rglob("*")]:
