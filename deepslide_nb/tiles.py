@@ -175,8 +175,9 @@ def each(
 ):
     """Yield `function(*job)` for every job, in their order, while later jobs are being done.
 
-    A job whose Dask worker dies is done again by another. If that happens four times the job is taken for the cause,
-    and its result is None. Raises `InputError` when the whole cluster goes away."""
+    A job whose Dask worker dies is done again by another. If that happens four times it is done alone, when the others
+    are through, since one of them may have been the cause; if that fails too its result is None. Raises `InputError`
+    when the whole cluster goes away."""
     jobs = list(jobs)
     if client is None:
         workers = min(workers or cpu_count(), max(1, len(jobs)))
@@ -187,14 +188,19 @@ def each(
     from distributed import KilledWorker
 
     waiting = deque(client.submit(function, *job, pure=False) for job in jobs)
-    while waiting:
-        try:
-            result = waiting.popleft().result()
-        except KilledWorker:
-            result = None
-        except CancelledError as e:
-            raise InputError("The Dask cluster went away; start it and run again, finished slides are kept.") from e
-        yield result
+    try:
+        for job in jobs:
+            try:
+                result = waiting.popleft().result()
+            except KilledWorker:
+                [other.exception() for other in waiting]  # waits for them
+                try:
+                    result = client.submit(function, *job, pure=False).result()
+                except KilledWorker:
+                    result = None
+            yield result
+    except CancelledError as e:
+        raise InputError("The Dask cluster went away; start it and run again, finished slides are kept.") from e
 
 # %% ../nbs/04_tiles.ipynb #cdab08e0
 def make_tiles(

@@ -69,7 +69,7 @@ def lead_to_site(page):
     "Links of the lessons lead from the slides to the site's pages; pictures in the text stand by themselves."
     for a in page.find_all("a", href=True):
         if not a["href"].startswith(("http", "#", "mailto:")):
-            a["href"] = "../nbs/" + a["href"].replace(".ipynb", ".html").replace(".md", ".html")
+            a["href"] = "../nbs/" + stage.goal(a["href"]).replace(".ipynb", ".html").replace(".md", ".html")
     for img in page.select(".text img"):
         kind = mimetypes.guess_type(img["src"])[0] or "image/webp"
         img["src"] = f"data:{kind};base64,{b64encode((stage.ROOT / 'nbs' / img['src']).read_bytes()).decode()}"

@@ -81,14 +81,18 @@ def shown(cell, folder=ROOT / "nbs"):
     return cell
 
 
-def link(m):
-    "A link of a lesson, on the site: a folder is its list of pages, the front page is README.md's, a module its page of the reference."
-    up, folder = re.fullmatch(r"((?:\.\./)*)(.*?)/?", m[2]).groups()
+def goal(address):
+    "Where a link of a lesson leads on the site: a folder is its list of pages, the front page is README.md's, a module its page of the reference."
+    up, folder = re.fullmatch(r"((?:\.\./)*)(.*?)/?", address).groups()
     if folder in FOLDERS:
-        return m[1] + up + FOLDERS[folder] + m[3]
-    goal = re.sub(r"(^|/)index\.ipynb", r"\1../index.md", m[2])
-    goal = re.sub(r"(^|/)README\.md", r"\1index.md", goal)
-    return m[1] + re.sub(r"deepslide_nb/(\w+)\.py$", r"docs/api/\1.md", goal) + m[3]
+        return up + FOLDERS[folder]
+    address = re.sub(r"(^|/)index\.ipynb", r"\1../index.md", address)
+    address = re.sub(r"(^|/)README\.md", r"\1index.md", address)
+    return re.sub(r"deepslide_nb/(\w+)\.py$", r"docs/api/\1.md", address)
+
+
+def lead(m):
+    return m[1] + goal(m[2]) + m[3]
 
 
 def lesson(path):
@@ -135,10 +139,10 @@ class Stage:
         if isinstance(content, nbformat.NotebookNode):
             for cell in content.cells:
                 if cell.cell_type == "markdown":
-                    cell.source = LINK.sub(link, cell.source)
+                    cell.source = LINK.sub(lead, cell.source)
             content = nbformat.writes(content)
         elif isinstance(content, str):
-            content = LINK.sub(link, content)
+            content = LINK.sub(lead, content)
         content = content if isinstance(content, bytes) else content.encode()
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 "The explorers: a panel's values, sections and picks, what they compute, and the whole of them in JupyterLab."
 import os
 import threading
+import time
 
 import lab
 import numpy as np
@@ -378,7 +379,7 @@ def test_panel_in_jupyterlab(chromium, tmp_path):
             page.keyboard.press(key)
         page.keyboard.type("0.33")  # the number beside it, put on the slider's steps
         page.keyboard.press("Tab")
-        lab.wait_for(lambda: tell("print(panel.values['share'])") == "0.35", 10, "the number")
+        lab.wait_for(lambda: tell("print(panel.values['share'])") == "0.35", 30, "the number")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("Tab")
         page.keyboard.type("two")
@@ -386,38 +387,40 @@ def test_panel_in_jupyterlab(chromium, tmp_path):
             page.keyboard.press(key)
         page.get_by_role("button", name="pin it").click()
         want = {"share": 0.35, "least": 6, "find": "two", "how": "m", "rule": "each <b>", "pen": False}
-        lab.wait_for(lambda: tell("print(panel.values, seen[-1])") == f"{want} pin", 10, "the values")
+        lab.wait_for(lambda: tell("print(panel.values, seen[-1])") == f"{want} pin", 30, "the values")
         page.get_by_label("least", exact=True).fill("500")
         page.keyboard.press("Enter")
-        lab.wait_for(lambda: tell("print(panel.values['least'])") == "20", 10, "the highest")
+        lab.wait_for(lambda: tell("print(panel.values['least'])") == "20", 30, "the highest")
 
         # rows by mouse and by keyboard
         page.get_by_role("row", name="slide 1 a").click()
         for key in ("ArrowDown", "ArrowDown", "Enter"):
             page.keyboard.press(key)
-        lab.wait_for(lambda: tell("print(panel.picked['row'], seen[-2:])") == "3 [('slides', 1), ('slides', 3)]", 10, "a row")
+        lab.wait_for(lambda: tell("print(panel.picked['row'], seen[-2:])") == "3 [('slides', 1), ('slides', 3)]", 30, "a row")
         page.keyboard.press("End")
         assert page.evaluate("() => document.activeElement.innerText.startsWith('slide 29')")
         page.keyboard.press("Enter")
-        lab.wait_for(lambda: tell("print(panel.picked['row'])") == "29", 10, "the last row")
+        lab.wait_for(lambda: tell("print(panel.picked['row'])") == "29", 30, "the last row")
         assert page.evaluate("() => document.activeElement.innerText.startsWith('slide 29')"), "focus stays where it was"
 
         # from Python, an error, and a slow answer: the newest value wins
         tell("panel.set(share=0.8, how='a')")
-        lab.wait_for(lambda: slider.input_value() == "0.8", 10, "the slider")
+        lab.wait_for(lambda: slider.input_value() == "0.8", 30, "the slider")
         lab.check_accessible(page, ".dsnb-panel")
         shot(page, "panel", tmp_path, root)
         tell("calls = []\npanel.on_change(lambda _: (calls.append(panel.values['share']), time.sleep(0.3)))")
         box = slider.bounding_box()
+        start = time.monotonic()
         page.mouse.move(box["x"] + 8, box["y"] + box["height"] / 2)
         page.mouse.down()
         for k in range(40):
             page.mouse.move(box["x"] + 8 + k * (box["width"] - 12) / 40, box["y"] + box["height"] / 2)
             page.wait_for_timeout(10)
         page.mouse.up()
+        took = time.monotonic() - start
         last = slider.input_value()
-        lab.wait_for(lambda: float(tell("print(calls[-1])")) == float(last), 10, "the newest value")
-        assert int(tell("print(len(calls))")) < 6
+        lab.wait_for(lambda: float(tell("print(calls[-1])")) == float(last), 30, "the newest value")
+        assert int(tell("print(len(calls))")) <= took / 0.3 + 2, "no value waits in a queue"
         tell("panel.on_pick(lambda *place: 1 / 0)\npanel.pick('slides', 0)")
         page.get_by_role("alert").filter(has_text="division by zero").wait_for(timeout=30000)
         assert not [t for t in page.said if "dsnb" in t or "anywidget" in t], page.said
@@ -446,14 +449,14 @@ def test_explorers_in_jupyterlab(chromium, ink, tmp_path):
         image = tuner.get_by_role("img", name="tissue")
         before = image.get_attribute("alt")
         tuner.get_by_role("checkbox", name="Leave out pen").uncheck()
-        lab.wait_for(lambda: tell("print(tuner._pen.any())") == "False", 10, "the pen kept")
-        lab.wait_for(lambda: image.get_attribute("alt") != before, 10, "another picture")
+        lab.wait_for(lambda: tell("print(tuner._pen.any())") == "False", 30, "the pen kept")
+        lab.wait_for(lambda: image.get_attribute("alt") != before, 30, "another picture")
         tuner.get_by_label("Least sharpness", exact=True).focus()
         page.keyboard.press("Home")
-        lab.wait_for(lambda: tell("print(tuner.values['sharp'], tuner._blur.any())") == "0 False", 10, "the blurred kept")
+        lab.wait_for(lambda: tell("print(tuner.values['sharp'], tuner._blur.any())") == "0 False", 30, "the blurred kept")
         assert page.evaluate("() => document.activeElement.type") == "range", "the slider keeps the focus"
         tuner.get_by_label("Filter", exact=True).select_option("purple")
-        lab.wait_for(lambda: tell("print(tuner.values['tissue'], tuner.error)") == "purple", 10, "the other filter")
+        lab.wait_for(lambda: tell("print(tuner.values['tissue'], tuner.error)") == "purple", 30, "the other filter")
         tuner.get_by_label("More purple points than", exact=True).wait_for()
         assert not tuner.get_by_label("Least sharpness", exact=True).count()
         tuner.get_by_text("tissue = purple").wait_for()
@@ -469,7 +472,7 @@ def test_explorers_in_jupyterlab(chromium, ink, tmp_path):
         slider.focus()
         for _ in range(15):
             page.keyboard.press("ArrowRight")
-        lab.wait_for(lambda: tell("print(explorer.method, explorer.arguments['least'])") == "threshold 20", 10, "the threshold")
+        lab.wait_for(lambda: tell("print(explorer.method, explorer.arguments['least'])") == "threshold 20", 30, "the threshold")
         flips = tell("print(explorer.by_slide.flips.sum())")
         assert int(flips) > 0
         rules.get_by_role("heading", name=f"{flips} slide").wait_for()
@@ -477,9 +480,9 @@ def test_explorers_in_jupyterlab(chromium, ink, tmp_path):
         rules.get_by_text("judge nothing").wait_for()
         rules.get_by_label("one for each class").check()
         rules.get_by_role("group", name="solid").get_by_label("Confidence above", exact=True).fill("0.9")
-        lab.wait_for(lambda: "0.9" in tell("print(explorer.arguments['confidence'])"), 10, "the class's own threshold")
+        lab.wait_for(lambda: "0.9" in tell("print(explorer.arguments['confidence'])"), 30, "the class's own threshold")
         rules.get_by_role("button", name="Pin this setting").click()
-        lab.wait_for(lambda: tell("print(explorer.by_slide.flips.sum())") == "0", 10, "no flip")
+        lab.wait_for(lambda: tell("print(explorer.by_slide.flips.sum())") == "0", 30, "no flip")
         lab.check_accessible(page, "[aria-label^='From tiles']")
         shot(page, "aggregation", tmp_path, rules)
         tell("explorer.widget.on_change(lambda _: 1 / 0)\nexplorer.split = 'valid'")

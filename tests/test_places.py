@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def colab_cell():
     "The cell as the page shows it."
     page = (ROOT / "docs" / "places.md").read_text(encoding="utf-8")
-    return re.search(r"```python\n(ADDRESS = .*?)```", page, re.S)[1]
+    return re.search(r"```ipython\n(ADDRESS = .*?)```", page, re.S)[1]
 
 
 def test_colab_cell(tmp_path):

@@ -73,7 +73,7 @@ def test_in_jupyterlab(chromium, tmp_path):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         root.get_by_text("It is what <i>holds</i> it.").wait_for()
-        lab.wait_for(lambda: tell("print(quiz.score)") == "0 of 3 right at the first try, 1 solved", 10, "the score")
+        lab.wait_for(lambda: tell("print(quiz.score)") == "0 of 3 right at the first try, 1 solved", 30, "the score")
         lab.keep_shot(page, tmp_path, "quiz_choice")
         root.get_by_role("button", name="Next question").click()
         root.get_by_role("checkbox", name="eosin").check()
@@ -88,6 +88,6 @@ def test_in_jupyterlab(chromium, tmp_path):
         page.keyboard.press("Enter")
         root.get_by_role("button", name="Check the answer").click()
         root.get_by_text("20 is wrong: Divided.").wait_for()
-        lab.wait_for(lambda: tell("print(quiz.results.tries.tolist(), quiz.results['first'].tolist())") == "[2, 1, 1] [False, True, False]", 10, "the tries")
+        lab.wait_for(lambda: tell("print(quiz.results.tries.tolist(), quiz.results['first'].tolist())") == "[2, 1, 1] [False, True, False]", 30, "the tries")
         lab.keep_shot(page, tmp_path, "quiz_number")
         assert not [t for t in page.said if "dsnb" in t or "anywidget" in t], page.said

@@ -438,7 +438,7 @@ def test_in_jupyterlab(chromium, tiles, slides, tmp_path):
         assert root.get_by_label("filter by slide id").locator("option:checked").inner_text() == "three"
         page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
         page.set_viewport_size({"width": 620, "height": 1600})
-        lab.wait_for(lambda: root.bounding_box()["width"] < 510, 10, "a narrow widget")
+        lab.wait_for(lambda: root.bounding_box()["width"] < 510, 30, "a narrow widget")
         lab.check_accessible(page, ".dsnb-browser")
         assert page.evaluate("() => { const b = document.querySelector('.dsnb-browser'); return b.scrollWidth <= b.clientWidth; }")
         root.screenshot(path=os.path.join(shots, "tile_browser_narrow.png"))

@@ -138,4 +138,4 @@ def test_in_chromium(chromium, every_run, tmp_path):
         assert len(kernels) == 1
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
-        lab.wait_for(lambda: not any(k.is_running() for k in kernels), 10, "the kernel's end")
+        lab.wait_for(lambda: not any(k.is_running() for k in kernels), 30, "the kernel's end")

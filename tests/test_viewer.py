@@ -223,7 +223,7 @@ def open_viewer(desk, name, cell):
     stage.wait_for(timeout=60000)
     page.evaluate(lab.LISTEN)
     tell = lambda code: lab.in_kernel(page, code)  # noqa: E731
-    lab.wait_for(lambda: tell("print(viewer.view[2] > 0)") == "True", 20, "a view")
+    lab.wait_for(lambda: tell("print(viewer.view[2] > 0)") == "True", 30, "a view")
     return tell, page, stage
 
 
@@ -438,7 +438,7 @@ def test_ten_rounds(desk, pyramid):
     before = tell(count)
     for _ in range(10):
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        lab.wait_for(lambda: tell("print(len(viewer._server._kept) > 0)") == "True", 20, "tiles")
+        lab.wait_for(lambda: tell("print(len(viewer._server._kept) > 0)") == "True", 30, "tiles")
         assert tell(count) != before
         tell("viewer.close()")
         stage.wait_for(state="detached", timeout=30000)

@@ -243,20 +243,20 @@ def test_in_jupyterlab(chromium, every_run, tmp_path):
 
         # the list: filtered and sorted by the controls
         page.get_by_label("Truth or prediction").select_option("is busy")
-        lab.wait_for(lambda: rows.count() < count, 10, "fewer slides")
+        lab.wait_for(lambda: rows.count() < count, 30, "fewer slides")
         assert tell("print(len(b.table))") == str(rows.count())
         page.get_by_label("Truth or prediction").select_option("all")
-        lab.wait_for(lambda: rows.count() == count, 10, "all slides")
+        lab.wait_for(lambda: rows.count() == count, 30, "all slides")
 
         # a slide by keyboard, another by mouse
         rows.first.focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         second, third = (tell(f"print(b.table.slide_id.iloc[{i}])") for i in (1, 2))
-        lab.wait_for(lambda: tell("print(b.picked_slide)") == second, 20, "the second slide")
+        lab.wait_for(lambda: tell("print(b.picked_slide)") == second, 30, "the second slide")
         page.locator(".dsnb-stage").wait_for(timeout=20000)
         rows.nth(2).click()
-        lab.wait_for(lambda: tell("print(b.picked_slide)") == third, 20, "the third slide")
+        lab.wait_for(lambda: tell("print(b.picked_slide)") == third, 30, "the third slide")
         page.get_by_role("heading", name=f"Tiles of {third}").or_(page.locator(".dsnb-title", has_text=third)).first.wait_for(timeout=30000)
         assert page.locator(".dsnb-stage").count() == 1, "one viewer at a time"
 
@@ -267,18 +267,18 @@ def test_in_jupyterlab(chromium, every_run, tmp_path):
         page.keyboard.press("Enter")
         place = "print(*b.picked_tile[['x', 'y']]) if b.picked_tile is not None else print('-')"
         want = tell("print(*b._galleries[b.pane.values['gallery']].iloc[1][['x', 'y']])")
-        lab.wait_for(lambda: tell(place) == want, 10, "the second tile")
+        lab.wait_for(lambda: tell(place) == want, 30, "the second tile")
         page.locator(".dsnb-is-bars").wait_for(timeout=30000)
-        lab.wait_for(lambda: tiles.nth(1).get_attribute("aria-selected") == "true", 10, "the mark in the gallery")
+        lab.wait_for(lambda: tiles.nth(1).get_attribute("aria-selected") == "true", 30, "the mark in the gallery")
         page.get_by_label("Tiles that are").select_option("least sure")
-        lab.wait_for(lambda: page.locator(".dsnb-section h4", has_text="least sure").count() == 1, 10, "the other gallery")
+        lab.wait_for(lambda: page.locator(".dsnb-section h4", has_text="least sure").count() == 1, 30, "the other gallery")
         tiles.nth(2).click()
         want = tell("print(*b._galleries['least sure'].iloc[2][['x', 'y']])")
-        lab.wait_for(lambda: tell(place) == want, 10, "the third tile")
+        lab.wait_for(lambda: tell(place) == want, 30, "the third tile")
         page.wait_for_timeout(1000)
         box = page.locator(".dsnb-stage").bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        lab.wait_for(lambda: tell(place) == want, 10, "the same tile, by a click on the slide")
+        lab.wait_for(lambda: tell(place) == want, 30, "the same tile, by a click on the slide")
 
         # an explanation, by keyboard
         page.get_by_label("What spoke for").select_option("is busy")
