@@ -363,30 +363,42 @@ class Doubt(Exception):
 
 # %% ../nbs/02_slides.ipynb #66228ad9
 class TiledSlide(WholeSlide):
-    """A slide file whose stored JPEG tiles are decoded directly on those `direct` levels where OpenSlide agrees;
-    of them, the levels in `shrinks` are shrunk while they are decoded."""
+    """A slide file whose stored JPEG tiles are decoded directly on those levels where OpenSlide agrees, `direct`, and
+    shrunk while they are decoded where that changes little. A level is tried when it is first read."""
 
     def __init__(self, path, mpp=None):
         super().__init__(path, mpp)
-        self._bytes, self._lock, self.direct = open(path, "rb", buffering=0), threading.Lock(), {}
-        self.shrinks = set()
+        self._bytes, self._lock = open(path, "rb", buffering=0), threading.Lock()
+        self._levels, self._tried, self._trying = {}, {}, threading.Lock()
         self._name = str(path), os.stat(path).st_mtime_ns
         weakref.finalize(self, self._bytes.close)  # who forgets to close a slide shall not be warned of a file
         try:
             pages = _level_pages(path, self.level_dimensions)
             if self._file.properties["openslide.vendor"] in ("aperio", "generic-tiff"):
-                self.direct = {i: s for i, p in enumerate(pages) if p is not None and (s := _stored(p))}
+                self._levels = {i: s for i, p in enumerate(pages) if p is not None and (s := _stored(p))}
         except InputError:
             self.close()
             raise
         except Exception:  # not a TIFF, or an odd one
-            self.direct = {}
-        self.direct = {i: s for i, s in self.direct.items() if self._agrees(i)}
-        self.shrinks = {i for i in self.direct if self._shrinks(i)}
+            self._levels = {}
+
+    @property
+    def direct(self):
+        "The levels that are decoded directly, as a dict of `Stored`."
+        return {i: s for i, s in self._levels.items() if self._trusted(i)[0]}
+
+    def _trusted(self, level):
+        "Whether a level is decoded directly, and whether it is shrunk meanwhile."
+        if level not in self._tried:
+            with self._trying:
+                if level not in self._tried:
+                    agrees = level in self._levels and self._agrees(level)
+                    self._tried[level] = agrees, agrees and self._shrinks(level)
+        return self._tried[level]
 
     def _tile(self, level, row, column, shrink):
         "uint8 of one stored tile; raises `Doubt`."
-        s = self.direct[level]
+        s = self._levels[level]
         size, place = int(s.counts[row, column]), int(s.offsets[row, column])
         w, h = s.tile[0] // shrink, s.tile[1] // shrink
         if size == 0:
@@ -408,16 +420,16 @@ class TiledSlide(WholeSlide):
         return _remembered((self._name, level, place, shrink), decode)
 
     def _pixels(self, level, x, y, w, h):
-        return self._stored(level, x, y, w, h, 1) if level in self.direct else super()._pixels(level, x, y, w, h)
+        return self._stored(level, x, y, w, h, 1) if self._trusted(level)[0] else super()._pixels(level, x, y, w, h)
 
     def _shrunk(self, level, x, y, w, h, k):
-        if level in self.shrinks and not any(side % k for side in self.direct[level].tile):
+        if self._trusted(level)[1] and not any(side % k for side in self._levels[level].tile):
             return self._stored(level, x, y, w, h, k)
         return super()._shrunk(level, x, y, w, h, k)
 
     def _stored(self, level, x, y, w, h, shrink):
         "`_pixels` or `_shrunk` from the stored tiles; raises `Doubt`."
-        s, d = self.direct[level], self.level_downsamples[level] * shrink
+        s, d = self._levels[level], self.level_downsamples[level] * shrink
         tw, th, width, height = (n // shrink for n in (*s.tile, *s.size))
         left, top = round(x / d), round(y / d)
         canvas = np.empty((h, w, 3), np.uint8)
@@ -430,11 +442,11 @@ class TiledSlide(WholeSlide):
         return canvas
 
     def _place(self, level, at, d):
-        return at * d if level in self.direct else super()._place(level, at, d)
+        return at * d if self._trusted(level)[0] else super()._place(level, at, d)
 
     def _agrees(self, level):
         "Whether OpenSlide gives the same around the fullest and the last tile of a level."
-        s, d = self.direct[level], self.level_downsamples[level]
+        s, d = self._levels[level], self.level_downsamples[level]
         rows, columns = s.counts.shape
         for row, column in (divmod(int(s.counts.argmax()), columns), (rows, columns)):
             left, top = column * s.tile[0] - CHECK // 2, row * s.tile[1] - CHECK // 2
@@ -458,9 +470,9 @@ class TiledSlide(WholeSlide):
 
     def _shrinks(self, level):
         "Whether the fullest tile of a level, shrunk in the DCT domain, is its mean to within `SHRINK_OFF`."
-        place = divmod(int(self.direct[level].counts.argmax()), self.direct[level].counts.shape[1])
+        place = divmod(int(self._levels[level].counts.argmax()), self._levels[level].counts.shape[1])
         mean = np.asarray(Image.fromarray(self._tile(level, *place, 1)).reduce(2)).astype(int)
-        return not any(n % 2 for n in self.direct[level].tile) and np.abs(mean - self._tile(level, *place, 2)).mean() < SHRINK_OFF
+        return not any(n % 2 for n in self._levels[level].tile) and np.abs(mean - self._tile(level, *place, 2)).mean() < SHRINK_OFF
 
     def area(self, *window):
         try:

@@ -89,6 +89,7 @@ def test_halves_and_quarters_are_means(tmp_path, tissue):
 def test_a_stored_tile_is_decoded_once(tmp_path, tissue, monkeypatch):
     path, decoded = write(tmp_path / "a.tif", tissue, (1,)), []
     with TiledSlide(path) as slide:
+        assert slide.direct
         S._memory.cache_clear()
         monkeypatch.setattr(S, "decode_jpeg", lambda data, f=S.decode_jpeg, **how: decoded.append(1) or f(data, **how))
         for y in range(0, 320, 20):
