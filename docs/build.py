@@ -24,12 +24,13 @@ def main():
     from sphinx.cmd.build import main as sphinx
 
     site = args.out / "html"
+    few = ["-D", "suppress_warnings=myst.xref_missing"] if args.lessons else []  # links to lessons that are left out
     shutil.rmtree(site, ignore_errors=True)
     stage.make(args.out / "stage", args.lessons)
     wrong = sphinx(["-W", "--keep-going", "-q", "-E", "-j", args.jobs, "-b", "html", "-c", str(HERE), "-d", str(args.out / "doctrees"),
-                    str(args.out / "stage"), str(site)])  # fmt: skip
+                    *few, str(args.out / "stage"), str(site)])  # fmt: skip
     slides.make(site / "slides", args.lessons)
-    problems = check.problems(site)
+    problems = [p for p in check.problems(site) if not (few and (": no such place: " in p or ": leads nowhere: " in p))]
     if wrong or problems:
         sys.exit("\n".join([*problems, "the site has faults, see above"]))
     print(f"{site / 'index.html'}")

@@ -327,11 +327,12 @@ def exercises(nb):
         head = re.fullmatch(r"## Exercise (\d+): (.+)", cell.source.strip()) if cell.cell_type == "markdown" else None
         task = TASK.match(cell.source.split("\n")[0]) if cell.cell_type == "markdown" else None
         if head:
-            found.append({"number": int(head[1]), "title": head[2], "outcomes": [], "level": "", "told": 0, "points": 0, "marking": []})
+            found.append({"number": int(head[1]), "title": head[2], "outcomes": [], "level": "", "told": 0, "points": 0, "by_hand": 0, "marking": []})
         elif task and found:
             found[-1] |= {"outcomes": [int(k) for k in task[1].split(",")], "level": task[2], "told": int(task[3])}
         elif found:
             found[-1]["points"] += points(cell)
+            found[-1]["by_hand"] += points(cell) if "answer" in tags(cell) else 0
             if "marking" in tags(cell):
                 found[-1]["marking"].append(cell.source)
     return found
@@ -446,13 +447,15 @@ def outcome_page():
 
 def marking_page():
     "Markdown: the marking guide of each open question."
-    lines = [MADE.format("pages") + "# Marking guides", "", "For each open question: what earns each point. How to use them: [marking](marking.md).", ""]
+    lines = [MADE.format("pages") + "# Marking guides", "", "For each open question: what earns each point. How to use them: [marking](marking.md). "
+             "The questions and a model answer to each stand in the solution edition, `build/exercises/solution`. Where a part of the points is given by tests, the heading says so.", ""]  # fmt: skip
     for path in names([], NBS / "exercises"):
         open_ones = [e for e in exercises(read(path)) if e["marking"]]
         if open_ones:
             lines += [f"## {path.stem[:2]} {path.stem[3:].replace('_', ' ').capitalize()}", ""]
         for e in open_ones:
-            lines += [f"### {path.stem[:2]}, exercise {e['number']}: {e['title']} ({e['points']} points)", "", "\n\n".join(e["marking"]), ""]
+            tested = f" by hand, {e['points'] - e['by_hand']} by tests" if e["by_hand"] < e["points"] else ""
+            lines += [f"### {path.stem[:2]}, exercise {e['number']}: {e['title']} ({e['by_hand']} points{tested})", "", "\n\n".join(e["marking"]), ""]
     return "\n".join(lines)
 
 
@@ -505,4 +508,5 @@ if __name__ == "__main__":
     verbs = {"build": build, "try": try_out, "check": check, "times": times, "pages": pages}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
-    verbs[sys.argv[1]](sys.argv[2:])
+    if made := verbs[sys.argv[1]](sys.argv[2:]):
+        print(f"{len(made)} notebooks in {BUILD}: student, solution, source")
