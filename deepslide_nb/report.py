@@ -193,7 +193,7 @@ def save_figure(
     fig.savefig(buffer, dpi=110, facecolor="white")
     plt.close(fig)
     with whole_file(path) as tmp:
-        Image.open(buffer).convert("RGB").quantize(255, kmeans=2, dither=Image.Dither.NONE).save(
+        Image.open(buffer).convert("RGB").quantize(255, dither=Image.Dither.NONE).save(
             tmp, "PNG", optimize=True
         )
 

@@ -121,7 +121,7 @@ def test_cells_as_readers_see_them():
     assert shown.source == "plt.plot(x)  # one\n#| kept"
     assert shown.metadata.tags == ["exported"] and shown.metadata.mystnb == {"image": {"alt": "A line: it rises."}}
     assert stage.shown(nbformat.v4.new_code_cell("#| default_exp tissue")) is None
-    assert stage.LINK.sub(stage.link, "[a](index.ipynb) [b](../README.md#x) [c](https://x.org/README.md) [d](../deepslide_nb/tissue.py) [e](nbs/exercises)") == (
+    assert stage.LINK.sub(stage.lead, "[a](index.ipynb) [b](../README.md#x) [c](https://x.org/README.md) [d](../deepslide_nb/tissue.py) [e](nbs/exercises)") == (
         "[a](../index.md) [b](../index.md#x) [c](https://x.org/README.md) [d](../docs/api/tissue.md) [e](docs/exercises.md)")  # fmt: skip
 
 
