@@ -460,10 +460,14 @@ def test_real_slides_in_the_browser(desk, real, name):
         for downsample, most in ((1, 6), (3, 10)):  # grey levels; zoomed out, browser and Pillow resample differently
             tell(f"viewer.go_to({w // 2}, {h // 2}, {downsample})")
             settled(page)
-            seen = shot(page, round(middle[0]) - 128, round(middle[1]) - 100, 256, 200).astype(float)
             corner = w // 2 - 128 * downsample, h // 2 - 100 * downsample
             truth = slide._file.read_region(corner, 0, (256 * downsample, 200 * downsample)).convert("RGB")
             truth = np.asarray(truth.resize((256, 200), Image.Resampling.BOX), dtype=float)
+            for _ in range(20):  # on a busy machine the sharp tiles come late
+                seen = shot(page, round(middle[0]) - 128, round(middle[1]) - 100, 256, 200).astype(float)
+                if np.abs(seen - truth).mean() < most:
+                    break
+                page.wait_for_timeout(500)
             moved = [np.roll(seen, by, (0, 1)) for by in ((1, 0), (0, 1), (-1, 0), (0, -1))]
             error, others = np.abs(seen - truth).mean(), [np.abs(m - truth).mean() for m in moved]
             assert error < most and error < min(others), (downsample, error, others)
