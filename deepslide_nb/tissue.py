@@ -8,10 +8,8 @@ __all__ = ['purple_points', 'is_purple', 'saturation', 'otsu_mask', 'pen_mask', 
 
 # %% ../nbs/03_tissue.ipynb #86b20b75
 import numpy as np
-from scipy import ndimage as ndi
-from skimage.filters import threshold_otsu
-from skimage.measure import block_reduce
-from skimage.morphology import remove_small_holes, remove_small_objects
+import scipy  # its parts, and those of scikit-image, are loaded when they are first used
+import skimage
 
 # %% ../nbs/03_tissue.ipynb #d2b1c069
 def purple_points(
@@ -23,7 +21,7 @@ def purple_points(
     h, w = tile.shape[:2]
     if min(h, w) < 15:
         raise ValueError(f"the purple rule needs a tile of at least 15 x 15 pixels, not {w} x {h}")
-    r, g, b = np.moveaxis(block_reduce(tile[..., :3], (h // 15, w // 15, 1), np.mean), -1, 0)
+    r, g, b = np.moveaxis(skimage.measure.block_reduce(tile[..., :3], (h // 15, w // 15, 1), np.mean), -1, 0)
     return (r > g - 10) & (b > g - 10) & ((r + b) / 2 > g + 20)
 
 # %% ../nbs/03_tissue.ipynb #e3999c2f
@@ -38,7 +36,7 @@ def is_purple(
 # %% ../nbs/03_tissue.ipynb #d3bfb83c
 def _blurred(rgb):
     "The channels of a picture, float32 (3, h, w), 0 ... 255, after a blur of one pixel."
-    return np.stack([ndi.gaussian_filter(rgb[..., i].astype(np.float32), 1) for i in range(3)])
+    return np.stack([scipy.ndimage.gaussian_filter(rgb[..., i].astype(np.float32), 1) for i in range(3)])
 
 
 def _brightness_saturation(rgb):
@@ -58,7 +56,7 @@ def saturation(
 def _clean(mask, smallest=1e-4):
     "Without specks and holes below `smallest`, a share of the picture's area."
     size = max(9, int(smallest * mask.size))
-    return remove_small_holes(remove_small_objects(mask, max_size=size), max_size=size)
+    return skimage.morphology.remove_small_holes(skimage.morphology.remove_small_objects(mask, max_size=size), max_size=size)
 
 # %% ../nbs/03_tissue.ipynb #baea071b
 def otsu_mask(
@@ -71,17 +69,17 @@ def otsu_mask(
     between `lowest` and `highest`, or dark with a trace of colour. Specks and holes under 1/10000 of the
     picture are gone."""
     bright, s = _brightness_saturation(rgb)
-    threshold = threshold_otsu(s) if s.max() > s.min() else lowest
+    threshold = skimage.filters.threshold_otsu(s) if s.max() > s.min() else lowest
     return _clean((s > np.clip(threshold, lowest, highest)) | (s > 0.02) & (bright < dark))
 
 # %% ../nbs/03_tissue.ipynb #e1cf5cd6
 def _grow(core, rim, reach):
     "`core` without specks, with the part of `rim` that touches it, at most `reach` pixels away."
     if core.any():
-        core = remove_small_objects(core, max_size=max(9, int(1e-4 * core.size)))
+        core = skimage.morphology.remove_small_objects(core, max_size=max(9, int(1e-4 * core.size)))
     if not core.any():
         return core
-    return ndi.binary_dilation(ndi.binary_dilation(core, mask=rim | core, iterations=reach), iterations=2)
+    return scipy.ndimage.binary_dilation(scipy.ndimage.binary_dilation(core, mask=rim | core, iterations=reach), iterations=2)
 
 # %% ../nbs/03_tissue.ipynb #7b9f0d39
 def _hue_saturation_value(rgb):
@@ -123,10 +121,10 @@ def sharpness(
     energy of what a blur of 4 pixels takes away. 0 where there is no contrast (deviation under 1.2 % of
     white)."""
     grey = rgb[..., :3] @ np.array([0.2125, 0.7154, 0.0721], np.float32) / np.float32(255)
-    fine, coarse = ((grey - ndi.gaussian_filter(grey, s)) ** 2 for s in (1, 4))
+    fine, coarse = ((grey - scipy.ndimage.gaussian_filter(grey, s)) ** 2 for s in (1, 4))
     if ignore is not None:
-        fine, coarse = (np.where(ndi.binary_dilation(ignore, iterations=4), 0, v) for v in (fine, coarse))
-    fine, coarse = (ndi.uniform_filter(v, window) for v in (fine, coarse))
+        fine, coarse = (np.where(scipy.ndimage.binary_dilation(ignore, iterations=4), 0, v) for v in (fine, coarse))
+    fine, coarse = (scipy.ndimage.uniform_filter(v, window) for v in (fine, coarse))
     return np.where(coarse > 1.5e-4, fine / np.maximum(coarse, 1e-6), 0).astype(np.float32)
 
 # %% ../nbs/03_tissue.ipynb #2154adf1
@@ -172,7 +170,7 @@ def mask_share(
     xs, ys, size = (np.asarray(v, dtype=np.float64) for v in (xs, ys, size))
 
     def below(x, y):
-        return ndi.map_coordinates(
+        return scipy.ndimage.map_coordinates(
             total, [np.clip(y * h / height, 0, h), np.clip(x * w / width, 0, w)], order=1
         )
 
