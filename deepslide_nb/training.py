@@ -160,7 +160,7 @@ def find_lr(
     learn = make_learner(dls, settings)
     with tempfile.TemporaryDirectory() as folder, learn.no_bar():
         learn.path = Path(folder)
-        found = learn.lr_find(num_it=12 if is_fast() else 100, show_plot=False)
+        found = learn.lr_find(num_it=30 if is_fast() else 100, show_plot=False)
     return found.valley, learn
 
 # %% ../nbs/07_training.ipynb #b503b8c7
