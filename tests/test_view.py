@@ -78,7 +78,7 @@ def test_ends(end, tiny, tmp_path):
     with viewing(tmp_path, pd.read_csv(tiny).path.map(lambda p: tiny.parent / p)[0]) as (server, address):
         assert "/login" in urllib.request.urlopen(address.split("?")[0]).url, "no page without the token"
         server.send_signal(end)
-        assert server.wait(30) == 0
+        assert server.wait(90) == 0
 
 
 class viewing:
@@ -102,7 +102,7 @@ class viewing:
     def __exit__(self, kind, *error):
         if self.server.poll() is None:
             self.server.kill()
-        said, complained = self.server.communicate(timeout=30)
+        said, complained = self.server.communicate(timeout=90)
         if kind is None:
             assert said.strip().endswith("Closed.") and not complained, said + complained
             assert not list(self.here.iterdir()) and not list(self.scratch.iterdir())
@@ -121,12 +121,14 @@ def test_in_chromium(chromium, every_run, tmp_path):
         page.goto(address)
         stage = page.locator(".dsnb-stage")
         stage.wait_for(timeout=60000)
+        fitted = pytest.approx(10 * 640 / 128, rel=0.02)  # the whole slide to the page
+        strength = lambda: re.search(r"([\d.]+)\u00d7", page.locator(".dsnb-scale").inner_text())  # noqa: E731
+        lab.wait_for(lambda: (found := strength()) and float(found[1]) == fitted, 30, "the slide, fitted to the page")
         page.wait_for_timeout(1500)
         assert page.title() == "busy 7"
         boxes = page.locator(".dsnb-layer label").all_inner_texts()
         assert "probability of busy" in [text.strip() for text in boxes]
-        strength = float(re.search(r"([\d.]+)\u00d7", page.locator(".dsnb-scale").inner_text())[1])
-        assert strength == pytest.approx(10 * 640 / 128, rel=0.02), "the whole slide is fitted to the page"
+        assert float(strength()[1]) == fitted
         box = stage.bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.locator(".dsnb-status").filter(has_text="slide_id busy 7").wait_for(timeout=30000)
@@ -137,5 +139,5 @@ def test_in_chromium(chromium, every_run, tmp_path):
         kernels = kernels_of(server)
         assert len(kernels) == 1
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
+        assert server.wait(90) == 0
         lab.wait_for(lambda: not any(k.is_running() for k in kernels), 30, "the kernel's end")
