@@ -193,7 +193,8 @@ def each(
             try:
                 result = waiting.popleft().result()
             except KilledWorker:
-                [other.exception() for other in waiting]  # waits for them
+                for other in waiting:
+                    other.exception()  # waits for it
                 try:
                     result = client.submit(function, *job, pure=False).result()
                 except KilledWorker:

@@ -158,7 +158,7 @@ def test_command_line(client, cluster, tiny, tiny_run, tmp_path):
     before = {key for key, *_ in cluster.scheduler.transition_log}
     done = cli("predict", tiny_run, tiny, "--out", tmp_path / "there", "--dask", cluster.scheduler_address)
     assert done.returncode == 0, done.stderr
-    predict(tiny_run, tiny, tmp_path / "here")
+    predict(tiny_run, tiny, tmp_path / "here", workers=1)
     for name in ("tiles.parquet", "predictions.parquet", "slide_predictions.csv"):
         one, two = (read_table(tmp_path / side / name) for side in ("here", "there"))
         pd.testing.assert_frame_equal(one, two, check_exact=True)

@@ -48,7 +48,7 @@ def machine() -> dict[str, str]:
 def commit() -> str:
     "The commit, and whether files differ from it; 'unknown' outside a clone."
     git = lambda *args: subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True).stdout.strip()  # noqa: E731
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/tests/bench/results.md")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/tests/bench/results.*")
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" and changes that are not committed" if changed else "")
 
 
