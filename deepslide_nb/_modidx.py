@@ -537,6 +537,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'deepslide_nb/pipeline.py')},
             'deepslide_nb.prediction': { 'deepslide_nb.prediction.ahead': ('prediction.html#ahead', 'deepslide_nb/prediction.py'),
                                          'deepslide_nb.prediction.answers': ('prediction.html#answers', 'deepslide_nb/prediction.py'),
+                                         'deepslide_nb.prediction.core_threads': ( 'prediction.html#core_threads',
+                                                                                   'deepslide_nb/prediction.py'),
                                          'deepslide_nb.prediction.cores': ('prediction.html#cores', 'deepslide_nb/prediction.py'),
                                          'deepslide_nb.prediction.give_back': ('prediction.html#give_back', 'deepslide_nb/prediction.py'),
                                          'deepslide_nb.prediction.part_key': ('prediction.html#part_key', 'deepslide_nb/prediction.py'),
