@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -475,7 +476,7 @@ def times(args):
     if os.environ.get("DEEPSLIDE_FAST"):
         sys.exit("DEEPSLIDE_FAST is set: these would not be the times of a student.")
     for path in names(args):
-        nb, load = read(path), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        nb, load = read(path), psutil.cpu_percent(3) / 100 * os.cpu_count()
         seconds = run(nb, NBS)
         if wrong := [e for c in nb.cells if (e := error_of(c))]:
             sys.exit(f"{path.stem}: {wrong[0]}")
@@ -493,7 +494,7 @@ def time_page(kept):
     lines = [MADE.format("times") + "# Run times", "",
              f"How long each lesson takes. Reading and exercises are estimates of the authors, told in the lessons. The run was measured: all cells "
              f"from a fresh kernel on {kept['cores']} cores without a GPU, what earlier lessons make (slides, classifier) made before. "
-             "Other load is how many other programs kept the machine busy when the run began: at 0 the figure holds for an idle laptop, at 2 it is up to twice too high.", "",
+             "Other load is how many cores other programs kept busy in the seconds before: at 0 the figure holds for an idle laptop, at 2 it is up to twice too high.", "",
              "| lesson | reading, minutes | exercises, minutes | run, seconds | other load | measured |", "|---|--:|--:|--:|--:|---|"]  # fmt: skip
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
     for stem, (reading, doing) in told.items():
