@@ -100,7 +100,7 @@ def answers(
     make = read if gpu else lambda start: judge(read(start))
     for k, made in enumerate(ahead(make, range(0, len(where), batch), cores(), core_threads(os.getpid(), cores())), 1):
         yield judge(made) if gpu else made
-        if k % 64 == 0:
+        if k % 32 == 0:
             give_back()
 
 # %% ../nbs/08_prediction.ipynb #41aba028

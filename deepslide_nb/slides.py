@@ -254,7 +254,7 @@ class WholeSlide(Slide):
         self._file.close()
 
 # %% ../nbs/02_slides.ipynb #263c86a3
-KEEP_BYTES = 256 * 2**20  # decoded pictures and stored tiles that one process keeps in memory
+KEEP_BYTES = 192 * 2**20  # decoded pictures and stored tiles that one process keeps: two rows of a slide of 100,000 px
 
 
 SLAB = 2**24  # bytes of memory that small arrays are cut from
