@@ -276,11 +276,13 @@ def _remembered(key, make):
             return kept[key]
     made = make()
     with lock:
-        held[0] += made.nbytes - (kept[key].nbytes if key in kept else 0)
+        given_up = [kept.pop(key)] if key in kept else []  # another thread made it meanwhile
         kept[key] = made
+        held[0] += made.nbytes - sum(old.nbytes for old in given_up)
         while held[0] > KEEP_BYTES and len(kept) > 1:
-            old = kept.popitem(last=False)[1]
-            held[0] -= old.nbytes
+            given_up.append(kept.popitem(last=False)[1])
+            held[0] -= given_up[-1].nbytes
+        for old in given_up:  # a place in a slab that is forgotten would be lost as long as the slab lives
             if isinstance(old.base, mmap.mmap) and len(spare[old.shape]) < 64:
                 spare[old.shape].append(old)
     return made

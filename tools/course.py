@@ -170,7 +170,8 @@ def run_here(nb, folder):
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
 
-    shell, found, before = InteractiveShell.instance(), [], Path.cwd()
+    main, found, before = sys.modules["__main__"], [], Path.cwd()
+    shell = InteractiveShell.instance()  # takes the place of this program's __main__
     shell.reset(new_session=False)
     os.chdir(folder)
     try:
@@ -181,6 +182,7 @@ def run_here(nb, folder):
     finally:
         os.chdir(before)
         InteractiveShell.clear_instance()
+        sys.modules["__main__"] = main
     return found
 
 
