@@ -160,7 +160,7 @@ def secrets(nb):
 def run(nb, folder):
     "Run a notebook, errors and all, in a folder; the seconds it took."
     start = time.monotonic()
-    client = NotebookClient(nb, timeout=300, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(nb, timeout=1200, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(folder)}})
     client.execute()
     return time.monotonic() - start
 
@@ -495,7 +495,7 @@ def time_page(kept):
     "Markdown: minutes told by the lessons, seconds measured."
     lines = [MADE.format("times") + "# Run times", "",
              f"How long each lesson takes. Reading and exercises are estimates of the authors, told in the lessons. The run was measured: all cells "
-             f"from a fresh kernel on {kept['cores']} cores without a GPU, what earlier lessons make (slides, classifier) made before. "
+             f"from a fresh kernel on {kept['cores']} cores without a GPU, what is made once and kept (slides, classifiers) made before: whoever runs a lesson that needs a classifier for the first time waits some nine minutes more, and sees a progress bar. "
              "Other load is how many cores other programs kept busy in the seconds before: at 0 the figure holds for an idle laptop, at 2 it is up to twice too high.", "",
              "| lesson | reading, minutes | exercises, minutes | run, seconds | other load | measured |", "|---|--:|--:|--:|--:|---|"]  # fmt: skip
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
