@@ -13,7 +13,7 @@ help:
 	@echo "make course  the exercises: students', solution and nbgrader editions in build/exercises"
 	@echo "make docs    the site with lessons, exercises, guide, API and slides in docs/_build/html"
 	@echo "make grade-demo   release, collect, grade and feedback on synthetic submissions"
-	@echo "make bench   speed and memory against the limits; writes tests/bench/results.md (some 20 minutes)"
+	@echo "make bench   speed and memory against the limits; writes tests/bench/results.md (some 50 minutes)"
 	@echo "make bench-reader BENCH_SLIDE=FILE   the tile reader alone, on a slide of yours"
 	@echo "make export  package, notebooks and README.md brought in step with nbs/ (after editing a lesson)"
 

@@ -81,13 +81,12 @@ def answers(
     gpu = device.type == "cuda"
     where, px = tiles[["x", "y", "size"]].to_numpy(int), meta["tile_px"]
     batches = -(-len(where) // (batch or (128 if gpu else max(4, 2**18 // px**2))))
-    batch = -(-len(where) // max(1, batches)) or 1  # of one size: a last one of few tiles would be slow
+    parts = np.array_split(where, batches) if batches else []  # of one size: a last one of few tiles would be slow
     mean, std = (torch.tensor(meta[k], device=device).view(1, 3, 1, 1) for k in ("mean", "std"))
 
-    def read(start):
-        own = where[start : start + batch].tolist()
+    def read(own):
         pixels = torch.empty((len(own), px, px, 3), dtype=torch.uint8, pin_memory=gpu)
-        for place, tile in zip(own, pixels.numpy()):
+        for place, tile in zip(own.tolist(), pixels.numpy()):
             tile[:] = slide.read(*place, px)
         return pixels
 
@@ -97,8 +96,8 @@ def answers(
         with torch.autocast("cuda", torch.float16, enabled=gpu):
             return network(x.mul_(1 / (255 * std)).sub_(mean / std)).float()
 
-    make = read if gpu else lambda start: judge(read(start))
-    for k, made in enumerate(ahead(make, range(0, len(where), batch), cores(), core_threads(os.getpid(), cores())), 1):
+    make = read if gpu else lambda own: judge(read(own))
+    for k, made in enumerate(ahead(make, parts, cores(), core_threads(os.getpid(), cores())), 1):
         yield judge(made) if gpu else made
         if k % 32 == 0:
             give_back()
