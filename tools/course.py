@@ -501,7 +501,7 @@ def time_page(kept):
     told = {p.stem: minutes(read(p)) or ("", "") for p in names([])}
     for stem, (reading, doing) in told.items():
         one = kept["lessons"].get(stem)
-        measured = f"{one['seconds']} | {one['load']:.1f} | {one['date']}" if one else "| | not measured yet"
+        measured = f"{one['seconds']} | {one['load']:.1f} | {one['date'].replace('-', chr(0x2011))}" if one else "| | not measured yet"
         lines.append(f"| [{stem}](../nbs/{stem}.ipynb) | {reading} | {doing} | {measured} |")
     total = sum(t[0] for t in told.values() if t[0]), sum(t[1] for t in told.values() if t[1]), sum(o["seconds"] for o in kept["lessons"].values())
     return "\n".join([*lines, f"| all | {total[0]} | {total[1]} | {total[2]} | | |"]) + "\n"
