@@ -108,7 +108,7 @@ class BFloat16(Callback):
 class NewGradients(Callback):
     "Lets go of a step's gradients, where fastai fills them with zeros, to which the next ones would be added."
 
-    def before_backward(self):
+    def after_step(self):
         for weight in self.model.parameters():
             weight.grad = None
 

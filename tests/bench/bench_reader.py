@@ -8,12 +8,14 @@ has them, the real CMU slide, a large pyramid made of that, and the JPEG 2000 sl
 
 Every window is 256 x 256 pixels of level 0. First `--identical` random windows (also over the edges) are read by
 us and by OpenSlide and must be the same to the bit; a difference ends the benchmark with exit code 1. Then the
-four readers take turns, five rounds, each with cold memory and a newly opened file (opening is timed apart), on
+four readers take turns, five rounds (up to 25 where the windows are few), forwards and backwards, each with cold
+memory and a newly opened file (opening is timed apart), on
 
 - a walk: windows side by side, row by row, over as many rows as `--windows` allows, as tiling and prediction read;
 - random places, as training reads, where windows share little and every reader decodes what it then cuts off.
 
-CPU-seconds are those of the whole process, threads included; the median of the rounds counts. The limit is
+CPU-seconds are those of the whole process, threads included. Rates are medians of the rounds; ratios are medians of
+the ratios within a round, as the machine's own speed drifts between rounds. The limit is
 libjpeg-turbo (simplejpeg) decoding, once each and from memory, the stored tiles that the windows touch: what no
 reader that decodes whole tiles can beat. `ratio R` at the end is ours over openslide-python's on the walk.
 """
@@ -35,7 +37,7 @@ from simplejpeg import decode_jpeg
 from deepslide_nb import slides as S
 from deepslide_nb.settings import InputError
 
-SIDE, ROUNDS = 256, 5
+SIDE = 256
 
 
 def big_pyramid(source, path, times):
@@ -109,19 +111,19 @@ def cpu_seconds(read, places):
 
 
 def rates(path, places):
-    "Tiles per CPU-second of each reader, median of the rounds."
+    "Tiles per CPU-second of each reader, an array of rounds each."
     streams = [(stream,) for stream in stored(path, places)]
-    readers = {"openslide-python": by_openslide, "deepslide_nb": by_us}
+    readers = {"openslide-python": lambda: (by_openslide(path), places), "deepslide_nb": lambda: (by_us(path), places)}
     with tifffile.TiffFile(path) as tif:
         if tif.pages[0].compression == 7:
-            readers["pyvips"] = by_vips
-    spent = {name: [] for name in [*readers, *["libjpeg-turbo alone"] * bool(streams)]}
-    for _ in range(ROUNDS):
-        for name, opened in readers.items():
-            spent[name].append(cpu_seconds(opened(path), places))
-        if streams:
-            spent["libjpeg-turbo alone"].append(cpu_seconds(decode_jpeg, streams))
-    return {name: len(places) / statistics.median(v) for name, v in spent.items()}
+            readers["pyvips"] = lambda: (by_vips(path), places)
+    if streams:
+        readers["libjpeg-turbo alone"] = lambda: (decode_jpeg, streams)
+    found = {name: [] for name in readers}
+    for k in range(min(25, max(5, 5000 // len(places)))):
+        for name in list(readers)[:: 1 - k % 2 * 2]:
+            found[name].append(len(places) / cpu_seconds(*readers[name]()))
+    return {name: np.array(rounds) for name, rounds in found.items()}
 
 
 def opening(path):
@@ -157,8 +159,10 @@ def bench(name, path, n, n_identical):
         sys.exit(f"{path}: pixels differ from OpenSlide's")
     result = {}
     for plan, places in plans.items():
-        found = rates(path, places)
-        result[plan] = [found["deepslide_nb"] / found[k] if k in found else None for k in ("openslide-python", "libjpeg-turbo alone")]
+        rounds = rates(path, places)
+        found = {k: np.median(v) for k, v in rounds.items()}
+        limits = [rounds.get(k) for k in ("openslide-python", "libjpeg-turbo alone")]
+        result[plan] = [None if v is None else np.median(rounds["deepslide_nb"] / v) for v in limits]
         print(f"  {plan:7} {len(places):5} windows: " + ", ".join(f"{k} {v:,.0f}" for k, v in found.items()) + " tiles per CPU-second")
         print(f"ratio reader / openslide-python, {name}, {plan} {result[plan][0]:.2f}")
         if result[plan][1] and found["libjpeg-turbo alone"] > 3 * found["pyvips"]:
