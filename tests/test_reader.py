@@ -86,6 +86,22 @@ def test_halves_and_quarters_are_means(tmp_path, tissue):
                 assert off.mean() < 2, (x, y, px)
 
 
+@pytest.mark.parametrize("size", [(500, 420), (499, 419)], ids=["whole pixels", "fractions"])
+def test_a_decoder_that_disagrees_is_not_used(tmp_path, tissue, monkeypatch, size):
+    "One that mixes up red and blue: all comes from OpenSlide, at every level."
+
+    def swapped(*args, buffer, **how):
+        decode(*args, buffer=buffer, **how)
+        buffer[:] = buffer[..., ::-1].copy()
+        return buffer
+
+    path, decode = write(tmp_path / "a.tif", tissue[: size[1], : size[0]]), S.decode_jpeg
+    monkeypatch.setattr(S, "decode_jpeg", swapped)
+    with TiledSlide(path) as slide, WholeSlide(path) as truth:
+        assert len(slide._levels) == 2 and not slide.direct
+        assert differences(slide, truth) == 0
+
+
 def test_a_stored_tile_is_decoded_once(tmp_path, tissue, monkeypatch):
     path, decoded = write(tmp_path / "a.tif", tissue, (1,)), []
     with TiledSlide(path) as slide:

@@ -100,7 +100,7 @@ def compare(name, slides, tiles, px):
         print(f"{name}, {px} px: {n:32} {len(pixels) / min(t[n] for t in tried):6.0f} tiles/s", flush=True)
     rounds = {n: [] for n in (limit, "from the slide")}
     for k in range(ROUNDS):
-        for n in list(rounds)[:: 1 - k % 2 * 2]:
+        for n in list(rounds)[:: (-1) ** k]:
             rounds[n].append(spent(works[n]))
     memory, whole_slide = (np.array(r) for r in rounds.values())  # (rounds, wall processor)
     for n, r in rounds.items():

@@ -121,7 +121,7 @@ def rates(path, places):
         readers["libjpeg-turbo alone"] = lambda: (decode_jpeg, streams)
     found = {name: [] for name in readers}
     for k in range(min(25, max(5, 5000 // len(places)))):
-        for name in list(readers)[:: 1 - k % 2 * 2]:
+        for name in list(readers)[:: (-1) ** k]:
             found[name].append(len(places) / cpu_seconds(*readers[name]()))
     return {name: np.array(rounds) for name, rounds in found.items()}
 

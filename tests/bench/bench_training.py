@@ -65,7 +65,7 @@ class TakeTurns(Callback):
         begin = clock()
         for _ in range(n):
             next(self.batches)
-        self.spent = self.spent + clock() - begin
+        self.spent += clock() - begin
 
     def after_batch(self):
         if self.dls.device.type == "cpu":
@@ -101,7 +101,7 @@ def main():
             keeper = Keeper(folder, settings, "")
             keeper.lr, save, saving, turns.spent = settings.lr, keeper.save, [], np.zeros(2)
 
-            def timed(save=save, saving=saving):
+            def timed():
                 begin = clock()
                 save()
                 saving.append(clock() - begin)
